@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every test has in common: order, tiers, and what the host must have."""
+
+import os
+
+import hypothesis
+import pytest
+
+from hilagent import setup
+
+_IN_CI = bool(os.environ.get("CI"))
+_HELD_BACK = pytest.StashKey[list[pytest.Item]]()
+
+hypothesis.settings.register_profile("hilagent", deadline=None, derandomize=_IN_CI)
+hypothesis.settings.load_profile("hilagent")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the second tier, tests/long")
+
+
+def _tier(item: pytest.Item) -> int:
+    """Cheap tests first: a broken one is told in seconds."""
+    marks = ("hil", "bench", "long")
+    return max((marks.index(m.name) + 1 for m in item.iter_markers() if m.name in marks), default=0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_tier)
+    held_back = [item for item in items if item.get_closest_marker("long")]
+    if held_back and not config.getoption("--long"):
+        config.stash[_HELD_BACK] = held_back
+        config.hook.pytest_deselected(items=held_back)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not item.get_closest_marker("hil"):
+        return
+    missing = [word for need in setup.needs("run") for word in need.missing()]
+    if missing:
+        say = pytest.fail if _IN_CI else pytest.skip
+        say(f"missing: {', '.join(missing)} (python3 -m hilagent.setup test installs it)")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    held_back = config.stash.get(_HELD_BACK, [])
+    if held_back:
+        terminalreporter.section("not run here")
+        terminalreporter.line("second tier (python3 -m hilagent.setup test --long [NAME]):")
+        for name in sorted({item.location[0] for item in held_back}):
+            terminalreporter.line(f"  {name}")

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What README.md and CONTRIBUTING.md say is so."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from hilagent import board, setup
+from tests import tree
+
+README = (tree.TOP / "README.md").read_text()
+PAGES = README + (tree.TOP / "CONTRIBUTING.md").read_text()
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def test_its_board_is_a_valid_board(tmp_path: Path) -> None:
+    (block,) = _blocks("yaml")
+    (tmp_path / "rock.yaml").write_text(block)
+    rock = board.load("rock", dirs=[tmp_path])
+    assert not rock.emulated
+    assert rock.console.baud == 1500000
+
+
+def test_its_python_parses() -> None:
+    for block in _blocks("python"):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize(
+    "line", re.findall(r"^    python3 -m hilagent\.setup ([^#\n]*)", PAGES, re.M)
+)
+def test_its_setup_commands_exist(line: str) -> None:
+    options, rest = setup._arguments(line.split())
+    assert options.job in ("run", "test")
+    assert rest == []
+
+
+def test_the_files_and_folders_that_it_names_are_there() -> None:
+    named = re.findall(r"\(([A-Z]+(?:\.md)?)\)", PAGES)
+    assert named
+    assert [name for name in named if not (tree.TOP / name).exists()] == []
+
+
+def test_its_mutants_exist() -> None:
+    source = (tree.TOP / "firmware/vectors/mutants.h").read_text()
+    named = re.findall(r"mutant:([a-z0-9_]+)", PAGES)
+    assert named
+    assert [name for name in named if f"MUTANT_{name})" not in source] == []
