@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a board is: frozen data that every later room reads.
+
+One YAML file describes one board; :mod:`hilagent.board.load` makes a
+:class:`Board` of it and is the only place that knows about YAML. Every class
+here is strict: unknown, missing, duplicate or out-of-range fields are errors
+with file and line. Units stand in the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from hilagent.limits import Between, Length, Matches
+
+STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+
+Name = Annotated[str, Matches(r"[a-z0-9][a-z0-9._-]{0,63}", "a name of a-z, 0-9, '.', '_', '-'")]
+Text = Annotated[str, Length(1, 1000)]
+Address = Annotated[int, Between(0, (1 << 52) - 1)]
+Command = Annotated[tuple[Text, ...], Length(1, 64)]
+Seconds = Annotated[float, Between(0.1, 3600)]
+Port = Annotated[int, Between(1, 65535)]
+
+
+@dataclass(frozen=True)
+class Console:
+    """How the board's console is reached.
+
+    Attributes:
+        kind: ``qemu`` (the emulator's own socket), ``serial`` or ``tcp`` (raw).
+        path: of the serial device; better ``/dev/serial/by-path/...`` than ttyUSB0.
+        fifo_bytes: of the board's UART; a write to U-Boot is never longer
+            without waiting for its echo.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["qemu", "serial", "tcp"]
+    path: Text | None = None
+    baud: Annotated[int, Between(1200, 4_000_000)] = 115200
+    host: Text | None = None
+    port: Port | None = None
+    fifo_bytes: Annotated[int, Between(1, 256)] = 16
+
+    def __post_init__(self) -> None:
+        needs = {"serial": ("path",), "tcp": ("host", "port"), "qemu": ()}[self.kind]
+        for name in ("path", "host", "port"):
+            if (getattr(self, name) is not None) != (name in needs):
+                raise ValueError(
+                    f"a {self.kind} console {'needs' if name in needs else 'has no'} '{name}'"
+                )
+
+
+@dataclass(frozen=True)
+class Power:
+    """How the board is switched.
+
+    Attributes:
+        kind: ``qemu`` (start and end the emulator) or ``command``.
+        on, off, cycle, state: argv lists of ``command``; without ``cycle`` it is
+            off, ``off_s`` seconds, on. ``state`` exits 0 for on and 1 for off.
+        off_s: how long the board stays off, for its capacitors.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["qemu", "command"]
+    on: Command | None = None
+    off: Command | None = None
+    cycle: Command | None = None
+    state: Command | None = None
+    off_s: Seconds = 2.0
+    timeout_s: Seconds = 30.0
+
+    def __post_init__(self) -> None:
+        if self.kind == "command" and not (self.on and self.off):
+            raise ValueError("power by command needs 'on' and 'off'")
+        if self.kind == "qemu" and (self.on or self.off or self.cycle or self.state):
+            raise ValueError("power by qemu has no commands")
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A file that somebody else ships: ``package`` is how to get it (apt)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    package: Text
+    path: Text
+
+
+@dataclass(frozen=True)
+class QemuSpec:
+    """An emulated board: what QEMU is started with.
+
+    Attributes:
+        machine: of ``-machine``, with its properties.
+        binary: looked up in PATH.
+        args: further arguments, after ours.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    machine: Annotated[str, Matches(r"[A-Za-z0-9._,=-]{1,200}", "a QEMU machine and properties")]
+    cpu: Annotated[str, Matches(r"[A-Za-z0-9._,=+-]{1,100}", "a QEMU CPU model")]
+    smp: Annotated[int, Between(1, 64)]
+    memory_mib: Annotated[int, Between(128, 65536)]
+    firmware: Firmware
+    binary: Text = "qemu-system-aarch64"
+    package: Text = "qemu-system-arm"
+    args: tuple[Text, ...] = ()
+
+
+@dataclass(frozen=True)
+class Network:
+    """How U-Boot gets a network for TFTP.
+
+    Attributes:
+        mode: ``qemu`` (user-mode network with QEMU's own TFTP server),
+            ``dhcp``, ``static`` or ``none`` (no TFTP on this board).
+        server: the TFTP server's address; with DHCP, the answer's if not given.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    mode: Literal["qemu", "dhcp", "static", "none"]
+    address: Text | None = None
+    netmask: Text | None = None
+    gateway: Text | None = None
+    server: Text | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode == "static" and not (self.address and self.netmask and self.server):
+            raise ValueError("a static network needs 'address', 'netmask' and 'server'")
+        if self.mode in {"qemu", "none"} and (self.address or self.netmask or self.gateway):
+            raise ValueError(f"network mode {self.mode} has no addresses")
+
+
+@dataclass(frozen=True)
+class UBootSpec:
+    """The board's U-Boot.
+
+    Attributes:
+        prompt: exactly, with its trailing space.
+        autoboot: the text that is printed when a key would stop the boot.
+        interrupt: what is sent to stop it.
+        load_addr: where an image is loaded to; 2 MiB aligned, free RAM.
+        fdt: ``$fdtcontroladdr``, another variable, or an address.
+        network: for TFTP.
+        prompt_timeout_s: from power on to the prompt.
+        command_timeout_s: for a command that only computes.
+        transfer_timeout_s: for loading the payload.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    prompt: Text
+    autoboot: Text
+    load_addr: Address
+    network: Network
+    interrupt: Text = " "
+    fdt: Address | Annotated[str, Matches(r"\$[a-z_]{1,32}", "a U-Boot variable")] = (
+        "$fdtcontroladdr"
+    )
+    prompt_timeout_s: Seconds = 30.0
+    command_timeout_s: Seconds = 10.0
+    transfer_timeout_s: Seconds = 60.0
+
+    def __post_init__(self) -> None:
+        if self.load_addr % 0x20_0000:
+            raise ValueError(f"load_addr {self.load_addr:#x} isn't 2 MiB aligned")
+
+
+@dataclass(frozen=True)
+class PayloadSpec:
+    """What the payload finds when it is started here.
+
+    Attributes:
+        entry_el: the exception level that the boot path is declared to enter at.
+        psci: the conduit; ``none`` where there is no PSCI (``smc`` without
+            firmware never returns).
+        timeout_s: from ``booti`` to the payload's hello.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    entry_el: Annotated[int, Between(1, 3)] = 2
+    psci: Literal["smc", "hvc", "none"] = "none"
+    timeout_s: Seconds = 15.0
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field that a run may override: ``-o NAME=VALUE``.
+
+    Attributes:
+        sets: dotted paths of the fields that take the value, e.g. ``qemu.smp``.
+        choices: the values that are known to work; empty for any valid one.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    sets: Annotated[tuple[Text, ...], Length(1, 8)]
+    choices: tuple[Text | int, ...] = ()
+    help: Text | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board.
+
+    Attributes:
+        schema: version of this description.
+        soc: e.g. ``bcm2711``; ``emulated``: never a claim about silicon.
+        compatible: of the device tree's root, as the board's own DTB has it.
+        cpus: how many are expected to start.
+        transfers: how U-Boot can be fed, best first.
+        source: the file that it came from; not a field of the YAML.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    schema: Annotated[int, Between(1, 1)]
+    name: Name
+    description: Text
+    soc: Name
+    emulated: bool
+    cpus: Annotated[int, Between(1, 256)]
+    console: Console
+    power: Power
+    payload: PayloadSpec
+    compatible: tuple[Text, ...] = ()
+    tags: tuple[Name, ...] = ()
+    transfers: Annotated[tuple[Literal["tftp", "ymodem"], ...], Length(1, 2)] = ("ymodem",)
+    qemu: QemuSpec | None = None
+    uboot: UBootSpec | None = None
+    options: Mapping[Name, Option] = field(default_factory=dict)
+    source: Path | None = None
+
+    def __post_init__(self) -> None:
+        by_qemu = "qemu" in (self.console.kind, self.power.kind)
+        if by_qemu != (self.qemu is not None):
+            raise ValueError(
+                "console or power by qemu needs a 'qemu' block, and a 'qemu' block needs them"
+            )
+        if self.qemu is not None and not self.emulated:
+            raise ValueError("a board with a 'qemu' block is emulated: expected emulated: true")
+        tftp = self.uboot is not None and self.uboot.network.mode != "none"
+        if "tftp" in self.transfers and not tftp:
+            raise ValueError("transfer tftp needs a U-Boot with a network")
