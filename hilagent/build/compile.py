@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GNU toolchain for bare-metal arm64, called directly: no make, no shell.
+
+The result depends on the sources, the flags and the compiler alone: tools run
+inside the build folder with relative names, in the C locale, and no path or
+date gets into an object.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from hilagent.errors import LabError, UsageError
+from hilagent.text import scrub
+
+from .cache import entry, fingerprint
+
+CROSS_ENV = "HILAGENT_CROSS_COMPILE"
+_CROSS = "aarch64-linux-gnu-"
+_ERROR_LINES = 12
+_TIMEOUT_S = 120
+
+FLAGS: tuple[str, ...] = (
+    "-std=gnu11", "-march=armv8-a", "-ffreestanding", "-mgeneral-regs-only", "-mstrict-align",
+    "-mno-outline-atomics", "-fpie", "-Os", "-fomit-frame-pointer", "-fno-common",
+    "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables",
+    "-fno-strict-aliasing", "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror",
+    "-Wframe-larger-than=2048",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """The tools' common prefix, and what identifies their version."""
+
+    prefix: str
+    version: str
+
+    def tool(self, name: str) -> str:
+        """Return the program's name, e.g. ``tool("objcopy")``."""
+        return self.prefix + name
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Code linked at 0: its bytes, and the offsets of its global symbols."""
+
+    data: bytes
+    symbols: Mapping[str, int]
+
+
+def toolchain() -> Toolchain:
+    """Find the arm64 toolchain. Raises UsageError that says what to install."""
+    asked = os.environ.get(CROSS_ENV)
+    return _toolchain(asked, os.environ.get("PATH", ""))
+
+
+@cache
+def _toolchain(asked: str | None, path: str) -> Toolchain:
+    native = [""] if platform.machine() == "aarch64" else []
+    prefixes = [asked] if asked is not None else [_CROSS, *native]
+    for prefix in prefixes:
+        if all(shutil.which(prefix + name, path=path) for name in ("gcc", "ld", "objcopy", "nm")):
+            versions = [_run([prefix + name, "--version"], Path()) for name in ("gcc", "ld")]
+            return Toolchain(prefix, "\n".join(text.splitlines()[0] for text in versions))
+    raise UsageError(
+        f"no arm64 compiler: {prefixes[0]}gcc and its binutils are not on the PATH",
+        hint=f"apt-get install gcc-aarch64-linux-gnu, or set {CROSS_ENV} to your tools' prefix",
+    )
+
+
+def compile_objects(
+    sources: Sequence[Path],
+    defines: Mapping[str, str | int],
+    includes: Sequence[Path],
+    build_dir: Path,
+    extra: Sequence[str] = (),
+) -> list[str]:
+    """Compile C and assembler files. Returns the objects' names within ``build_dir``.
+
+    Sources and includes are copied there first, so that no path of this host
+    can get into an object. Raises LabError with the compiler's first lines.
+    """
+    gcc = toolchain().tool("gcc")
+    for folder in includes:
+        for header in sorted(folder.glob("*.h")):
+            shutil.copyfile(header, build_dir / header.name)
+    options = [f"-D{name}={value}" for name, value in sorted(defines.items())]
+    objects = []
+    for source in sources:
+        shutil.copyfile(source, build_dir / source.name)
+        objects.append(f"{source.name}.o")
+        _run(
+            [gcc, *FLAGS, *extra, *options, "-I.", "-c", source.name, "-o", objects[-1]], build_dir
+        )
+    return objects
+
+
+def link(objects: Sequence[str], script: Path, elf: str, build_dir: Path, *extra: str) -> None:
+    """Link objects at the script's addresses, position-independent, with a build id."""
+    shutil.copyfile(script, build_dir / script.name)
+    linker = "-Wl,-pie,--no-dynamic-linker,--build-id=sha1,-z,norelro,--no-warn-rwx-segments"
+    argv = [toolchain().tool("gcc"), *FLAGS, *extra, "-nostdlib", linker, "-T", script.name]
+    _run([*argv, *objects, "-o", elf], build_dir)
+
+
+def objcopy_binary(elf: str, image: str, build_dir: Path) -> None:
+    """Write the loadable bytes of ``elf`` as a flat binary."""
+    _run([toolchain().tool("objcopy"), "-O", "binary", elf, image], build_dir)
+
+
+def compile_blob(
+    source: Path,
+    *,
+    defines: Mapping[str, str | int] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Blob:
+    """Assemble one file, linked at 0: for code that is loaded into the payload's slot.
+
+    ``headers`` are generated files (name to text) that it includes, besides
+    those beside it. Cached by all of that and the compiler's version.
+    """
+    defines, headers = dict(defines or {}), dict(headers or {})
+    beside = sorted(source.parent.glob("*.h"))
+    named = [f"{name}={value}" for name, value in sorted(defines.items())]
+    texts = [part for item in sorted(headers.items()) for part in item]
+    key = fingerprint([toolchain().version, *FLAGS, source, *beside, *named, "", *texts])
+
+    def make(folder: Path) -> None:
+        for name, text in headers.items():
+            (folder / name).write_text(text)
+        objects = compile_objects([source], defines, [source.parent], folder)
+        argv = [toolchain().tool("ld"), "-Ttext=0", "--no-warn-rwx-segments", "-e", "0"]
+        _run([*argv, *objects, "-o", "blob.elf"], folder)
+        objcopy_binary("blob.elf", "blob.bin", folder)
+        symbols = _run([toolchain().tool("nm"), "-g", "blob.elf"], folder)
+        (folder / "blob.sym").write_text(symbols)
+
+    folder = entry("blob", key, make)
+    lines = (line.split() for line in (folder / "blob.sym").read_text().splitlines())
+    symbols = {fields[2]: int(fields[0], 16) for fields in lines if len(fields) == 3}
+    return Blob((folder / "blob.bin").read_bytes(), symbols)
+
+
+def _run(argv: Sequence[str], folder: Path) -> str:
+    env = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
+    if "TMPDIR" in os.environ:
+        env["TMPDIR"] = os.environ["TMPDIR"]
+    try:
+        done = subprocess.run(
+            argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise UsageError(f"{argv[0]}: not found", hint="apt-get install binutils") from error
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"{argv[0]} did not end within {_TIMEOUT_S} s") from error
+    if done.returncode:
+        lines = scrub(done.stderr).splitlines()[:_ERROR_LINES]
+        raise LabError("\n".join([f"{argv[0]} failed (exit {done.returncode}):", *lines]))
+    return done.stdout.decode("utf-8", "replace")

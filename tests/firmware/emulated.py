@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The payload on an emulated machine, started by QEMU itself, and a client of a few lines.
+
+Not the client of `hilagent.payload`: the payload is tested alone here.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from hilagent.clock import Deadline
+from hilagent.link import frame, wire
+
+_WAIT_S = 20.0  # for an emulator on a busy host; an answer takes milliseconds
+
+
+class Machine:
+    """QEMU with its console on a socket; `arguments` choose the machine and what it starts."""
+
+    def __init__(self, folder: Path, *arguments: str | Path) -> None:
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(folder / "console"))
+        self._server.listen(1)
+        console = ["-serial", f"unix:{folder / 'console'}"]
+        if "-second" in arguments:
+            arguments = tuple(a for a in arguments if a != "-second")
+            console = ["-serial", "null", *console]
+        quiet = ["-display", "none", "-monitor", "none", "-nodefaults", "-m", "512"]
+        if "raspi3b" in arguments:
+            quiet = quiet[:-2]
+        self._qemu = subprocess.Popen(
+            ["qemu-system-aarch64", *quiet, *arguments, *console], stdin=subprocess.DEVNULL
+        )
+        self._server.settimeout(_WAIT_S)
+        self._line = self._server.accept()[0]
+        self._decoder = frame.Decoder()
+        self._packets: list[frame.Packet] = []
+        self.text = b""
+        self.damaged: list[frame.Damaged] = []
+        self.seq, self.run_id, self.boot_id, self.armoured = 1, 1, 0, True
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self._qemu.kill()
+        self._qemu.wait()
+        self._line.close()
+        self._server.close()
+
+    def ended(self) -> int:
+        """Wait until QEMU ends by itself; return its exit status."""
+        return self._qemu.wait(_WAIT_S)
+
+    def send(self, data: bytes) -> None:
+        """Write bytes to the line."""
+        self._line.sendall(data)
+
+    def wait(self, wanted: Callable[[frame.Packet], bool]) -> frame.Packet:
+        """Return the next packet that is wanted; others stay."""
+        deadline = Deadline.after(_WAIT_S)
+        while True:
+            for packet in self._packets:
+                if wanted(packet):
+                    self._packets.remove(packet)
+                    return packet
+            ready, _, _ = select.select([self._line], [], [], deadline.left_s())
+            assert ready, f"silence; packets {self._packets}, text {self.text!r}"
+            self._take(self._line.recv(65536))
+
+    def _take(self, data: bytes) -> None:
+        assert data, f"QEMU has gone; text {self.text!r}"
+        for item in self._decoder.feed(data):
+            if isinstance(item, frame.Packet):
+                self._packets.append(item)
+            elif isinstance(item, frame.ConsoleText):
+                self.text += item.data
+            else:
+                self.damaged.append(item)
+
+    def naks(self) -> list[frame.Packet]:
+        """Return the NAKs that have come so far."""
+        return [packet for packet in self._packets if packet.kind == wire.Kind.NAK]
+
+    def event(self, event: wire.Event) -> frame.Packet:
+        """Return the next event of this kind."""
+        return self.wait(lambda p: p.kind == wire.Kind.EVENT and p.op == event)
+
+    def post(self, op: int, body: bytes = b"", seq: int | None = None) -> int:
+        """Send a request; return its seq."""
+        if seq is None:
+            self.seq += 1
+            seq = self.seq
+        packet = frame.Packet(
+            wire.Kind.REQUEST, op, seq, 0, self.boot_id, self.run_id, body, self.armoured
+        )
+        self.send(frame.encode(packet))
+        return seq
+
+    def ask(self, op: int, body: bytes = b"", seq: int | None = None) -> tuple[int, bytes]:
+        """Send a request; return the reply's status and body."""
+        sent = self.post(op, body, seq)
+        reply = self.wait(lambda p: p.kind == wire.Kind.REPLY and p.seq == sent)
+        return reply.status, reply.body
+
+    def must(self, op: int, body: bytes = b"") -> bytes:
+        """Send a request that must succeed; return the reply's body."""
+        status, answer = self.ask(op, body)
+        assert status == wire.Status.OK, wire.Status(status)
+        return answer
+
+    def hello(self) -> dict[str, int | tuple[int, ...]]:
+        """Wait for the boot event, say hello, and return what the payload is."""
+        self.boot_id = 0
+        self.event(wire.Event.BOOT)
+        hello = wire.HELLO.unpack(self.must(wire.Op.HELLO))
+        assert isinstance(hello["boot_id"], int)
+        self.boot_id = hello["boot_id"]
+        return hello
+
+    def write(self, addr: int, data: bytes) -> None:
+        """Write any number of bytes into the board's memory."""
+        for at in range(0, len(data), 1000):
+            piece = data[at : at + 1000]
+            self.must(wire.Op.WRITE, wire.ACCESS.pack(addr=addr + at, size=len(piece)) + piece)
+
+    def read(self, addr: int, size: int) -> bytes:
+        """Read up to 1 KiB."""
+        return self.must(wire.Op.READ, wire.ACCESS.pack(addr=addr, size=size))
+
+    def run_job(self, body: bytes) -> dict[str, int | tuple[int, ...]]:
+        """Run a job to its end; return its last status."""
+        job = int.from_bytes(self.must(wire.Op.JOB_START, body), "little")
+        done = wire.JOB_STATUS.unpack(self.event(wire.Event.JOB_DONE).body)
+        assert done["job"] == job
+        return done
+
+    def midr_of(self, cpu: int) -> int:
+        """Read MIDR_EL1 on a CPU by a job: proof that the CPU works."""
+        read = wire.JOB.pack(cpu=cpu, kind=int(wire.Job.SYSREG), addr=0b11 << 14)
+        job = self.run_job(read)["job"]
+        assert isinstance(job, int)
+        part = wire.JOB_PART.pack(cpu=cpu, job=job, offset=0, size=wire.CALL_RESULT.size)
+        value = wire.CALL_RESULT.unpack(self.must(wire.Op.JOB_RESULT, part))["x0"]
+        assert isinstance(value, int)
+        return value

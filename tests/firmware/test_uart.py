@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three UARTs' registers, at every spacing and access width."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from tests.firmware.conftest import Host
+
+PL011, NS16550, MINI = 1, 2, 3
+NOTHING = 0xFFFFFFFF
+
+
+def drive(
+    host: Host, kind: int, shift: int, width: int, registers: dict[int, int]
+) -> tuple[int, int, int, bytes]:
+    """Return can-send, idle, received (NOTHING if none) and the registers afterwards."""
+    memory = bytearray(64)
+    for offset, value in registers.items():
+        memory[offset : offset + 4] = value.to_bytes(4, "little")
+    answer = host("u", bytes([kind, shift, width]) + bytes(memory))
+    can_send, idle, received = struct.unpack_from("<3I", answer)
+    return can_send, idle, received, answer[12:]
+
+
+def test_a_pl011_says_what_its_flags_say(host: Host) -> None:
+    assert drive(host, PL011, 2, 4, {0x18: 1 << 4})[:3] == (1, 1, NOTHING)
+    assert drive(host, PL011, 2, 4, {0x18: 1 << 5 | 1 << 3 | 1 << 4})[:3] == (0, 0, NOTHING)
+    assert drive(host, PL011, 2, 4, {0x00: 0x141, 0x18: 0})[2] == 0x41
+
+
+def test_an_overrun_comes_with_the_byte_after_it(host: Host) -> None:
+    assert drive(host, PL011, 2, 4, {0x00: 0x841, 0x18: 0})[2] == 0x141
+    assert drive(host, NS16550, 2, 4, {0x00: 0x41, 5 << 2: 0x03})[2] == 0x141
+
+
+def test_a_pl011_that_linux_shut_down_is_switched_on_and_keeps_its_baud_rate(host: Host) -> None:
+    divisors = {0x24: 0x1234, 0x28: 0x21}
+    after = drive(host, PL011, 2, 4, {0x30: 0x101, 0x2C: 0x60, **divisors})[3]
+    assert struct.unpack_from("<I", after, 0x30)[0] & 0x301 == 0x301
+    assert struct.unpack_from("<I", after, 0x2C)[0] == 0x70
+    assert struct.unpack_from("<II", after, 0x24) == (0x1234, 0x21)
+
+
+def test_a_pl011_that_runs_is_left_alone(host: Host) -> None:
+    after = drive(host, PL011, 2, 4, {0x30: 0xF01, 0x2C: 0x74})[3]
+    assert struct.unpack_from("<I", after, 0x30)[0] == 0xF01
+    assert struct.unpack_from("<I", after, 0x2C)[0] == 0x74
+
+
+@pytest.mark.parametrize(
+    ("width", "shift"), [(1, 0), (1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (4, 2), (4, 3)]
+)
+def test_a_16550_is_found_at_any_spacing(host: Host, shift: int, width: int) -> None:
+    status, data = 5 << shift, 0
+    assert drive(host, NS16550, shift, width, {status: 0x20})[:3] == (1, 0, NOTHING)
+    assert drive(host, NS16550, shift, width, {status: 0x60})[:2] == (1, 1)
+    assert drive(host, NS16550, shift, width, {status: 0})[:3] == (0, 0, NOTHING)
+    received, after = drive(host, NS16550, shift, width, {data: 0x5A, status: 0x01})[2:]
+    assert received == 0x5A
+    assert after[0] == 0xA5
+    assert after[2 << shift] == 1
+
+
+def test_a_mini_uart_is_a_16550_without_fifo_control(host: Host) -> None:
+    received, after = drive(host, MINI, 2, 4, {0: 0x33, 5 << 2: 0x61})[2:]
+    assert received == 0x33
+    assert after[2 << 2] == 0
+    assert after[0] == 0xA5
