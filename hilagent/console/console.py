@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A board's console: the reader that never stops draining, and who may use it.
+
+One thread reads from open to close. It writes the tape, feeds the crash watch
+and wakes whoever waits; matching is done by the waiter, on the tape. What goes
+wrong is told to the waiters in this order: a crash beats a lost line beats
+silence.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from hilagent.clock import Deadline
+from hilagent.console.late import TICK_S, Lateness
+from hilagent.console.line import Line
+from hilagent.console.tape import KEEP_BYTES, Tape
+from hilagent.console.watch import Crash, CrashWatch, Kind
+from hilagent.errors import AgentBug, HilagentError, LabError, LinkError
+from hilagent.text import scrub
+from hilagent.transport.base import Stream
+
+_BLOCKED_S = 0.02
+_MAX_CRASHES = 100
+
+
+class Console:
+    """Reads ``stream`` until it is closed; owns it.
+
+    Args:
+        stream: an open stream.
+        folder: of the log files, see :class:`~hilagent.console.tape.Tape`.
+        keep_bytes: of received bytes in memory.
+    """
+
+    def __init__(
+        self, stream: Stream, folder: Path | None = None, *, keep_bytes: int = KEEP_BYTES
+    ) -> None:
+        self._stream = stream
+        self._tape = Tape(folder, keep_bytes)
+        self._watch = CrashWatch(self._tape.end)
+        self._begin = self._tape.end
+        self._crashes: list[Crash] = []
+        self._resets_from: int | None = None
+        self._news = threading.Condition()
+        self._writing = threading.Lock()
+        self._lost: HilagentError | None = None
+        self._late = Lateness(time.monotonic())
+        self._closing = False
+        self._wanted = sys.maxsize  # the least position that somebody waits beyond
+        self._owner: Line | None = None
+        self._wake_read, self._wake_write = os.pipe()
+        self._thread = threading.Thread(target=self._read, name="console reader", daemon=True)
+        self._thread.start()
+
+    def take(self, owner: str) -> Line:
+        """Return the only handle that works from now on; every earlier one is stale.
+
+        It goes on reading where the handle before it stopped.
+        """
+        with self._news:
+            since = self._owner.position if self._owner is not None else self._begin
+            self._owner = Line(self, owner, since)
+            self._news.notify_all()
+            return self._owner
+
+    def owns(self, line: Line) -> bool:
+        """Return whether ``line`` is the handle that was taken last."""
+        return self._owner is line
+
+    def position(self) -> int:
+        """Return the number of bytes received so far."""
+        return self._tape.end
+
+    def cut(self, start: int, size: int) -> tuple[int, bytes]:
+        """Return received bytes, see :meth:`Tape.cut`."""
+        with self._news:
+            return self._tape.cut(start, size)
+
+    def tail(self, lines: int = 8, since: int = 0) -> str:
+        """Return the last lines received, scrubbed, for a person."""
+        start = max(since, self._tape.end - 4096)
+        text = scrub(self.cut(start, 4096)[1]).replace("\r", "")
+        return "\n".join([line for line in text.split("\n") if line.strip()][-lines:])
+
+    def wait(self, position: int, deadline: Deadline) -> bool:
+        """Wait until something follows ``position``; returns whether it does.
+
+        Raises LabError when nothing will come any more, or nothing that comes
+        is kept, because the disk is full.
+        """
+        with self._news:
+            while self._tape.end <= position:
+                if self._lost is not None:
+                    raise self._lost
+                if deadline.expired():
+                    return False
+                self._wanted = min(self._wanted, position)
+                self._news.wait(deadline.left_s())
+            self._check_disk()
+            return True
+
+    def write(self, data: bytes, deadline: Deadline) -> None:
+        """Write all of ``data``; LinkError if the line is lost or takes nothing any more."""
+        view = memoryview(data)
+        with self._writing:
+            while view:
+                if self._lost is not None:
+                    raise self._lost
+                taken = self._stream.write(bytes(view))
+                if taken:
+                    with self._news:
+                        self._tape.sent(bytes(view[:taken]), time.monotonic_ns())
+                    view = view[taken:]
+                elif deadline.expired():
+                    late = f"the console took no more bytes within {deadline.budget_s:g} s"
+                    raise LinkError(late, hint="flow control, or a console server that hangs?")
+                else:
+                    self._until_writable(deadline)
+
+    def crash(self, since: int = 0) -> Crash | None:
+        """Return the first crash that starts at ``since`` or later."""
+        with self._news:
+            return next((crash for crash in self._crashes if crash.start >= since), None)
+
+    def expect_resets(self, *, expected: bool) -> None:
+        """Say whether a bootloader's banner is news from here on; at first it is not."""
+        with self._news:
+            self._resets_from = None if expected else self._tape.end
+
+    def late_s(self, since_s: float) -> float:
+        """Return the worst lateness of the reader's tick since a monotonic time."""
+        return self._late.worst_s(since_s, time.monotonic())
+
+    @property
+    def lost(self) -> HilagentError | None:
+        """Why the reader ended, None while it reads."""
+        return self._lost
+
+    def close(self) -> None:
+        """End the reader, close stream and files; what was received can still be read."""
+        with self._news:
+            if self._closing:
+                return
+            self._closing = True
+        os.write(self._wake_write, b"x")
+        self._thread.join()
+        self._stream.close()
+        self._tape.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        lost: HilagentError = LinkError("the console was closed")
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._stream.fileno(), selectors.EVENT_READ)
+                selector.register(self._wake_read, selectors.EVENT_READ)
+                while not self._closing:
+                    selector.select(max(0.0, self._late.due_s - time.monotonic()))
+                    self._late.tick(time.monotonic())
+                    if chunk := self._stream.read():
+                        self._received(chunk)
+        except HilagentError as error:
+            lost = error
+        except Exception as error:  # whatever it is, nobody may wait for ever
+            lost = AgentBug(f"the console's reader failed: {error!r}")
+        with self._news:
+            self._lost = lost
+            self._late.due_s = float("inf")
+            self._news.notify_all()
+
+    def _received(self, chunk: bytes) -> None:
+        now_ns = time.monotonic_ns()
+        with self._news:
+            self._tape.received(chunk, now_ns)
+            for crash in self._watch.feed(chunk):
+                if crash.kind is Kind.RESET and not self._is_news(crash):
+                    continue
+                if len(self._crashes) < _MAX_CRASHES:
+                    self._crashes.append(crash)
+            if self._tape.end > self._wanted:  # most bytes come alone: wake nobody too early
+                self._wanted = sys.maxsize
+                self._news.notify_all()
+
+    def _is_news(self, reset: Crash) -> bool:
+        return self._resets_from is not None and reset.start >= self._resets_from
+
+    def _check_disk(self) -> None:
+        if self._tape.broken is not None:
+            reason = self._tape.broken.strerror
+            raise LabError(f"the console's log can't be written: {reason}")
+
+    def _until_writable(self, deadline: Deadline) -> None:
+        poller = select.poll()
+        with suppress(OSError, ValueError):
+            poller.register(self._stream.fileno(), select.POLLOUT)
+        # In slices: the descriptor of a stream promises to become readable, no more.
+        poller.poll(1000 * min(deadline.left_s(), _BLOCKED_S))
+
+
+__all__ = ["TICK_S", "Console"]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load by TFTP: U-Boot fetches a file that is put into the server's directory.
+
+::
+
+    uboot:
+      network: {mode: qemu}                       # QEMU's own server
+      network: {mode: dhcp, server: 192.0.2.1}    # server: if not the DHCP server's choice
+      network: {mode: static, address: 192.0.2.20, netmask: 255.255.255.0, server: 192.0.2.1}
+
+The file has a name of its own per load and is there only for its time, so two
+runs on one server, or a board that retries an old name, never get each other's.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from hilagent.board.model import Network
+from hilagent.clock import Deadline
+from hilagent.console.uboot import UBoot
+from hilagent.deploy.base import Progress
+from hilagent.errors import LabError
+from hilagent.text import scrub_line
+
+_QEMU_ADDRESS, _QEMU_SERVER = "10.0.2.15", "10.0.2.2"
+_SILENCE_S = 12.0
+"""U-Boot's TFTP gives up after about 50 s and prints a T every 5 s until then."""
+
+
+class Tftp:
+    """Loads through the TFTP server that serves ``folder``."""
+
+    name = "tftp"
+
+    def __init__(self, folder: Path, network: Network) -> None:
+        self._folder = folder
+        self._network = network
+
+    def load(
+        self, uboot: UBoot, addr: int, image: bytes, deadline: Deadline, progress: Progress
+    ) -> None:
+        """Bring the network up and fetch the image."""
+        progress(0, len(image))
+        self._configure(uboot, deadline)
+        with self._served(image) as name:
+            got = uboot.run("tftpboot", addr, name, deadline=deadline, silence_s=_SILENCE_S)
+        if not got.ok:
+            said = scrub_line(got.text, limit=300)
+            raise LabError(
+                f"U-Boot's TFTP failed: {said}",
+                hint="is the cable in, and is this the directory that the server serves: "
+                f"{self._folder}?",
+            )
+        progress(len(image), len(image))
+
+    def _configure(self, uboot: UBoot, deadline: Deadline) -> None:
+        net = self._network
+        wanted = {
+            "ipaddr": net.address,
+            "netmask": net.netmask,
+            "gatewayip": net.gateway,
+            "serverip": net.server,
+        }
+        if net.mode == "qemu":
+            wanted |= {"ipaddr": _QEMU_ADDRESS, "serverip": _QEMU_SERVER}
+        if net.mode == "dhcp":
+            self._dhcp(uboot, deadline)
+        for name, value in wanted.items():
+            if value is not None:
+                uboot.env_set(name, value)
+
+    def _dhcp(self, uboot: UBoot, deadline: Deadline) -> None:
+        uboot.env_set("autoload", "no")
+        got = uboot.run("dhcp", deadline=deadline, silence_s=_SILENCE_S)
+        if not got.ok:
+            raise LabError(f"U-Boot got no address by DHCP: {scrub_line(got.text, limit=300)}")
+
+    @contextmanager
+    def _served(self, image: bytes) -> Iterator[str]:
+        path = self._folder / f"hil-{secrets.token_hex(4)}.img"
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            with open(fd, "wb") as file:
+                os.fchmod(fd, 0o644)  # the server is another user, whatever our umask is
+                file.write(image)
+            yield path.name
+        except OSError as error:
+            raise LabError(f"can't put a file into {self._folder}: {error.strerror}") from error
+        finally:
+            with suppress(OSError):
+                path.unlink()

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Switches of boards, one small file a back-end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hilagent.board.model import Board
+from hilagent.errors import AgentBug
+from hilagent.power.base import Power
+from hilagent.power.command import CommandPower
+from hilagent.power.qemu import QemuPower
+
+__all__ = ["CommandPower", "Power", "QemuPower", "open"]
+
+
+def open(board: Board, tftp_dir: Path | None = None) -> Power:
+    """Return the switch of ``board``; nothing is switched yet.
+
+    Args:
+        board: whose.
+        tftp_dir: what an emulated network serves, see :class:`QemuPower`.
+    """
+    if board.power.kind == "command":
+        return CommandPower(board.power)
+    if board.qemu is not None:
+        return QemuPower(board.qemu, tftp_dir)
+    raise AgentBug(f"board {board.name} has no way to be switched")

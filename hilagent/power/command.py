@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Power by commands, whatever switches the outlet.
+
+::
+
+    power:
+      kind: command
+      on: [uhubctl, -l, 1-1, -p, "2", -a, "on"]
+      off: [uhubctl, -l, 1-1, -p, "2", -a, "off"]
+      state: [my-outlet, "2"]     # optional: exit 0 is on, 1 is off
+      off_s: 2.0                  # time without power in a cycle
+
+Argument lists only: there is no shell in between.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from threading import Event
+
+from hilagent.board.model import Power as Spec
+from hilagent.errors import LabError
+from hilagent.text import scrub_line
+
+
+class CommandPower:
+    """Runs the lab's own commands; each ends within ``spec.timeout_s`` or is killed."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+
+    def on(self) -> None:
+        """Run the command for on."""
+        self._must("on", self._spec.on or ())
+
+    def off(self) -> None:
+        """Run the command for off."""
+        self._must("off", self._spec.off or ())
+
+    def cycle(self) -> None:
+        """Run the command for cycle, or off, a wait, on."""
+        if self._spec.cycle:
+            self._must("cycle", self._spec.cycle)
+            return
+        self.off()
+        Event().wait(self._spec.off_s)  # the board's capacitors have no event to wait for
+        self.on()
+
+    def state(self) -> bool | None:
+        """Return what the command for state says, None without one or for another exit code."""
+        if not self._spec.state:
+            return None
+        return {0: True, 1: False}.get(self._run("state", self._spec.state).returncode)
+
+    def alive(self) -> bool | None:
+        """Return None: a real board has no emulator to ask."""
+        return None
+
+    def _must(self, verb: str, argv: Sequence[str]) -> None:
+        ended = self._run(verb, argv)
+        if ended.returncode:
+            said = scrub_line(ended.stderr or ended.stdout)
+            raise LabError(f"power {verb}: {argv[0]} ended with {ended.returncode}: {said}")
+
+    def _run(self, verb: str, argv: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+        try:
+            return subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self._spec.timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            late = f"power {verb}: {argv[0]} didn't end within {self._spec.timeout_s:g} s"
+            raise LabError(late) from error
+        except OSError as error:
+            raise LabError(f"power {verb}: can't run {argv[0]}: {error.strerror}") from error

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Byte streams to a board, one small file a kind."""
+
+from __future__ import annotations
+
+from hilagent.board.model import Console
+from hilagent.errors import AgentBug
+from hilagent.transport import qemu, serial, tcp
+from hilagent.transport.base import FdStream, Stream
+
+__all__ = ["FdStream", "Stream", "open"]
+
+
+def open(console: Console, power: object = None) -> Stream:
+    """Open a board's console.
+
+    Args:
+        console: how it is reached.
+        power: the board's power back-end, already on where it is an emulator;
+            each start of an emulator needs a new stream.
+    """
+    if console.kind == "serial" and console.path:
+        return serial.connect(console.path, console.baud)
+    if console.kind == "tcp" and console.host and console.port:
+        return tcp.connect(console.host, console.port)
+    if console.kind == "qemu" and isinstance(power, qemu.Emulator):
+        return qemu.connect(power)
+    raise AgentBug(f"no way to a {console.kind} console with {type(power).__name__}")
