@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to sweep: from a profile and a server to the payload's jobs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from hilagent import errors
+from hilagent.abi import Profile
+from hilagent.link import wire
+from hilagent.payload import SweepRequest
+
+Subject = Literal["vectors", "recorder"]
+PASSES = (0, 1)
+EVERYTHING = 0x10000
+BASELINE = 256
+"""Immediates of the recorder's second pass: enough to tell what this CPU can't hold."""
+
+ALL_CAUGHT = 0xF
+"""x0 to x3 hold catch tables, also where the contract takes no address: vectors set
+from the wrong register are then named, and don't lose the CPU."""
+
+_LISTED = 8  # wire.JOB's stack_imms and skip_imms
+_LANDING = 3  # wire.JOB's land_imms
+_ORIGINS = {"EL1h": wire.Origin.EL1H, "EL2h": wire.Origin.EL2H, "EL2t": wire.Origin.EL2T}
+
+
+def requests(
+    profile: Profile,
+    server: str,
+    subject: Subject = "vectors",
+    cpus: Sequence[int] = (0,),
+    *,
+    skip: Sequence[int] = (),
+) -> tuple[SweepRequest, ...]:
+    """Return the sweeps that ``subject`` needs, in an order that is good to run.
+
+    ``vectors``: every immediate, two passes, each origin that the server serves.
+    ``recorder``: every immediate from EL1h, EL2h and EL2t in one pass, and the
+    first 256 in the other.
+
+    Args:
+        profile: the ABI of the vectors under test.
+        server: whose contract they keep.
+        subject: what is under test.
+        cpus: which CPUs; each is swept.
+        skip: immediates to leave out besides those of the contract, e.g. one that
+            was seen to hang. Judge against the requests made *without* it: what was
+            left out is then a gap.
+
+    Raises UsageError for a profile whose hcalls are named by x0, or one with more
+    exceptions than a job can carry.
+    """
+    if subject == "recorder":
+        return tuple(request for cpu in cpus for request in _recorder(cpu))
+    _check(profile, server, skip)
+    origins = [origin for origin in _ORIGINS if origin in profile.servers[server].origins]
+    return tuple(
+        _vectors(profile, server, cpu, origin, pass_no, skip)
+        for origin in origins
+        for pass_no in PASSES
+        for cpu in cpus
+    )
+
+
+def baseline(profile: Profile, server: str, cpus: Sequence[int] = (0,)) -> tuple[SweepRequest, ...]:
+    """Return the short recorder sweeps that must be clean before vectors are judged."""
+    origins = profile.servers[server].origins
+    return tuple(
+        SweepRequest(cpu=cpu, origin=_ORIGINS[origin], pass_no=pass_no, count=BASELINE)
+        for cpu in cpus
+        for origin in origins
+        for pass_no in PASSES
+    )
+
+
+def narrow(profile: Profile, server: str, cpus: Sequence[int] = (0,)) -> tuple[SweepRequest, ...]:
+    """Return short sweeps where only what the contract takes as an address is a catch table.
+
+    In :func:`requests` x1 to x3 hold addresses, whose upper halves are often zero: a
+    handler that clears just those is seen here alone. Worth running where the
+    dispatch rules held; vectors set from a wrong register would lose the CPU.
+    """
+    _check(profile, server, ())
+    mask = profile.catch_mask(server)
+    return tuple(
+        _vectors(profile, server, cpu, origin, pass_no, (), count=BASELINE, catch_mask=mask)
+        for origin in _ORIGINS
+        if origin in profile.servers[server].origins
+        for pass_no in PASSES
+        for cpu in cpus
+    )
+
+
+def _recorder(cpu: int) -> tuple[SweepRequest, ...]:
+    return tuple(
+        SweepRequest(cpu=cpu, origin=origin, pass_no=pass_no, count=count)
+        for origin in _ORIGINS.values()
+        for pass_no, count in ((0, EVERYTHING), (1, BASELINE))
+    )
+
+
+def _vectors(
+    profile: Profile,
+    server: str,
+    cpu: int,
+    origin: str,
+    pass_no: int,
+    skip: Sequence[int],
+    *,
+    count: int = EVERYTHING,
+    catch_mask: int = ALL_CAUGHT,
+) -> SweepRequest:
+    return SweepRequest(
+        cpu=cpu,
+        origin=_ORIGINS[origin],
+        pass_no=pass_no,
+        count=count,
+        catch_mask=catch_mask,
+        stack_imms=profile.stack_imms(server),
+        skip=tuple(sorted({*profile.skip_imms(server), *skip})),
+        land_imms=landing_imms(profile, server),
+    )
+
+
+def landing_imms(profile: Profile, server: str) -> tuple[int, ...]:
+    """Return the numbers of the hcalls that don't return."""
+    return tuple(
+        each.number
+        for each in profile.hcalls(server)
+        if not each.returns and each.number is not None
+    )
+
+
+def _check(profile: Profile, server: str, skip: Sequence[int]) -> None:
+    if profile.selector != "immediate":
+        raise errors.UsageError(
+            f"profile {profile.name} names hcalls by {profile.selector}:"
+            " a sweep over immediates says nothing about it",
+            hint="choose an iss profile",
+        )
+    if server not in profile.servers:
+        raise errors.UsageError(
+            f"profile {profile.name} has no server '{server}'",
+            hint=f"its servers: {', '.join(profile.servers)}",
+        )
+    lists = {
+        "need a stack": (profile.stack_imms(server), _LISTED),
+        "can't be swept": ({*profile.skip_imms(server), *skip}, _LISTED),
+        "don't return": (landing_imms(profile, server), _LANDING),
+    }
+    for what, (numbers, most) in lists.items():
+        if len(numbers) > most:
+            raise errors.UsageError(
+                f"profile {profile.name}: {len(numbers)} hcalls {what}; a sweep takes {most}"
+            )
