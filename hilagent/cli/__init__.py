@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: arguments only; each verb's work is in the file named for it.
+
+Heavy rooms are imported inside the verbs, so that ``--help`` starts at once.
+Exit codes: the closed table of ``hilagent.result``; 2 for the caller's mistake,
+130 and 143 for a signal, 3 for a defect of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hilagent import __version__
+from hilagent.cli.ending import guarded
+
+DEFAULT_BOARD = "qemu-virt"
+SUITES = ("architecture", "dispatch", "clobber", "mutants")
+_Command = Callable[..., Any]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; prints errors as one message."""
+    return guarded(lambda: _hilagent.main(args=argv, prog_name="hilagent", standalone_mode=False))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hilagent")
+def _hilagent() -> None:
+    """Proves that an arm64 board's EL2 hcall path does what its contract says."""
+
+
+def _board_options(command: _Command) -> _Command:
+    """Options of every verb that uses a board."""
+    for option in (
+        click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE",
+                     help="An option of the board, e.g. cpu=max; may be given again."),
+        click.option("--boards", "folders", multiple=True, metavar="DIR",
+                     type=click.Path(file_okay=False, path_type=Path),
+                     help="A folder of board files, looked at first."),
+        click.option("--abi", default="iss-2015", show_default=True, metavar="PROFILE",
+                     help="hcall contract: a profile's name or a YAML file."),
+        click.option("--transfer", type=click.Choice(["tftp", "ymodem"]),
+                     help="How the payload is loaded (default: the board's first way)."),
+        click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+                     help="Run directory (default: a new one in $HILAGENT_RUNS "
+                          "or ./hilagent-runs)."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+_VECTORS_HELP = "reference-stub, reference-kvm, mutant:NAME or file:PATH[@OFFSET]."
+
+
+@_hilagent.command("run")
+@click.argument("board", default=DEFAULT_BOARD)
+@click.option("--suite", "suites", multiple=True, type=click.Choice(SUITES),
+              help="What to run (default: architecture, dispatch, clobber).")  # fmt: skip
+@click.option("--vectors", multiple=True, metavar="NAME",
+              help=f"Vectors under test: {_VECTORS_HELP} Default: both references.")  # fmt: skip
+@click.option("--tests", multiple=True, type=click.Path(exists=True, path_type=Path),
+              metavar="PATH", help="Your own pytest files, run beside the suites.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print results.json on stdout.")
+@click.option("--list-vectors", is_flag=True, is_eager=True, expose_value=False,
+              callback=lambda context, _, wanted: _list_vectors(context, wanted),
+              help="Say what --vectors can name, and what each mutant breaks.")  # fmt: skip
+@_board_options
+def _run(suites: tuple[str, ...], tests: tuple[Path, ...], as_json: bool, **chosen: Any) -> int:
+    """Run the suites on BOARD and say what the evidence is."""
+    from hilagent.cli.run import run
+
+    return run(_request(chosen), suites, tests, chosen["run_dir"], as_json=as_json)
+
+
+def _list_vectors(context: click.Context, wanted: bool) -> None:
+    if wanted:
+        from hilagent.cli.boards import vectors
+
+        vectors()
+        context.exit()
+
+
+@_hilagent.command("boards")
+@click.option("--boards", "folders", multiple=True, metavar="DIR",
+              type=click.Path(file_okay=False, path_type=Path),
+              help="A folder of board files, looked at first.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def _boards(folders: tuple[Path, ...], as_json: bool) -> int:
+    """List the boards that can be named."""
+    from hilagent.cli.boards import boards
+
+    return boards(folders, as_json=as_json)
+
+
+def _register_options(command: _Command) -> _Command:
+    for number in reversed(range(31)):
+        command = click.option(
+            f"--x{number}", type=_Number(), metavar="VALUE", hidden=number > 3,
+            help=f"Value of x{number}" + (" (and so on to --x30)." if number == 3 else "."),
+        )(command)  # fmt: skip
+    return command
+
+
+class _Number(click.ParamType[int]):
+    """An integer as people write registers: 17, 0x11, 0b10001."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return ``value`` as a number of at most 64 bits."""
+        try:
+            number = value if isinstance(value, int) else int(value, 0)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not 0 <= number < 1 << 64:
+            self.fail(f"{value} does not fit 64 bits", param, ctx)
+        return number
+
+
+@_hilagent.command("hvc")
+@click.argument("board")
+@click.argument("imm", type=_Number())
+@click.option("--cpu", default=0, show_default=True, help="CPU that issues it.")
+@click.option("--origin", type=click.Choice(["EL1h", "EL2h", "EL2t"]), default="EL1h",
+              show_default=True, help="Where it is issued from.")  # fmt: skip
+@click.option("--vectors", default="reference-stub", show_default=True, metavar="NAME",
+              help=f"Vectors under test: {_VECTORS_HELP}")  # fmt: skip
+@_register_options
+@_board_options
+def _hvc(imm: int, cpu: int, origin: str, vectors: str, **chosen: Any) -> int:
+    """Issue one hvc #IMM on BOARD and show the whole register file's changes."""
+    from hilagent.cli.hvc import hvc
+
+    given = {n: chosen[f"x{n}"] for n in range(31) if chosen[f"x{n}"] is not None}
+    request = _request(chosen | {"vectors": (vectors,)})
+    return hvc(request, imm, cpu=cpu, origin=origin, x=given, run_dir=chosen["run_dir"])
+
+
+@_hilagent.command("shell")
+@click.argument("board", default=DEFAULT_BOARD)
+@click.option("--vectors", default="reference-stub", show_default=True, metavar="NAME",
+              help=f"Vectors under test: {_VECTORS_HELP}")  # fmt: skip
+@_board_options
+def _shell(vectors: str, **chosen: Any) -> int:
+    """A Python prompt with the payload of BOARD at hand."""
+    from hilagent.cli.shell import shell
+
+    return shell(_request(chosen | {"vectors": (vectors,)}), chosen["run_dir"])
+
+
+@_hilagent.group("build")
+def _build() -> None:
+    """Build what runs on a board."""
+
+
+@_build.command("payload")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Copy payload.bin and payload.elf there.")  # fmt: skip
+def _build_payload(out: Path | None) -> int:
+    """Build the EL2 payload, or take it from the cache."""
+    from hilagent.cli.build import payload
+
+    return payload(out)
+
+
+@_hilagent.command("setup", context_settings={
+    "ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": [],
+})  # fmt: skip
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def _setup(args: tuple[str, ...]) -> int:
+    """Install what a run or the tests need, or say what is missing (--check)."""
+    from hilagent import setup
+
+    return setup.main(list(args))
+
+
+def _request(chosen: dict[str, Any]) -> Any:
+    from hilagent.plugin.options import pairs
+    from hilagent.session.settings import Request
+
+    return Request(
+        board=chosen["board"],
+        options=pairs(chosen["options"]),
+        boards=tuple(chosen["folders"]),
+        vectors=tuple(chosen["vectors"]),
+        abi=chosen["abi"],
+        transfer=chosen["transfer"] or "",
+    )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one test; what accuses is measured again after a fresh boot, and both are shown.
+
+A FAIL or CRASH is never withdrawn: "1 of 2" stays what it was. A HANG needs the
+same test to hang again, else it is the lab's: one silence is no evidence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from hilagent.plugin import collected, reports, runs
+from hilagent.result import Outcome, Verdict
+
+
+def run(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Run ``item``, journal its outcome, and log its reports."""
+    hook, the_run = item.ihook, runs.of(item.config)
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    done = _run_once(item, nextitem)
+    outcome = reports.outcome_of(collected.test_id(item), done)
+    if outcome.verdict.accuses and not outcome.measured and _repeatable(item):
+        if outcome.verdict is not Verdict.HANG:
+            the_run.journal().outcome(outcome)
+        outcome = _again(item, nextitem, outcome, done)
+    the_run.journal().outcome(outcome)
+    for report in done:
+        hook.pytest_runtest_logreport(report=report)
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+
+def _run_once(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+    return runtestprotocol(item, log=False, nextitem=nextitem)
+
+
+def _repeatable(item: pytest.Item) -> bool:
+    return collected.uses_board(item) and runs.of(item.config).opened is not None
+
+
+def _again(
+    item: pytest.Item,
+    nextitem: pytest.Item | None,
+    first: Outcome,
+    done: list[pytest.TestReport],
+) -> Outcome:
+    session = runs.of(item.config).session()
+    if not collected.is_suite(item):
+        session.taint("what accused is measured again after a fresh boot")
+    with session.again():
+        second = reports.outcome_of(first.test, _run_once(item, nextitem))
+    outcome = combine(first, second)
+    deciding, _ = reports.worst_of(done)
+    shown = reports.Judged(
+        outcome.verdict, outcome.message, outcome.details, outcome.findings, outcome.measured
+    )
+    reports.restate(item, deciding, shown)
+    return outcome
+
+
+def combine(first: Outcome, second: Outcome) -> Outcome:
+    """Return the outcome of a test that accused, measured twice."""
+    measured = (first.verdict, second.verdict)
+    if first.verdict is Verdict.HANG and second.verdict is not Verdict.HANG:
+        message = f"hung once, and not again from a fresh boot ({second.verdict.name})"
+        details = "\n".join([f"first: {first.message}", first.details, f"then: {second.message}"])
+        return dataclasses.replace(
+            first, verdict=Verdict.INFRA, message=message, details=details, measured=measured
+        )
+    both = dataclasses.replace(first, measured=measured)
+    parts = [both.details, f"Measured again after a fresh boot: {both.times}."]
+    if second.verdict is not first.verdict:
+        parts.append(f"The second time: {second.verdict.name} {second.message}".rstrip())
+    return dataclasses.replace(both, details="\n".join(filter(None, parts)))

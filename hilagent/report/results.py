@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``results.json``: the run for machines, with a versioned schema.
+
+``version`` grows when a field changes its meaning or goes; fields may be added
+without. Registers are hexadecimal strings: JSON's numbers end at 2^53 in most
+languages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hilagent import journal, result
+from hilagent.journal import Run
+from hilagent.text import scrub
+
+SCHEMA = "hilagent-results"
+VERSION = 1
+
+
+def results(run: Run) -> dict[str, Any]:
+    """Return the run as one JSON object."""
+    outcomes = run.all_outcomes()
+    counts = Counter(outcome.verdict.value for outcome in outcomes)
+    out = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "run": run.facts,
+        "verdict": verdict(run).value,
+        "exit_code": run.exit_code,
+        "finished": run.end is not None,
+        "end": run.end or {},
+        "damaged_journal_lines": run.damaged + int(run.torn),
+        "counts": {v.value: counts.get(v.value, 0) for v in result.Verdict},
+        "tests": [_test(outcome) for outcome in outcomes],
+        "dispatch": [_table(record) for record in run.observations("dispatch")],
+        "clobber": [_table(record) for record in run.observations("clobber")],
+        "files": sorted(path.name for path in run.run_dir.iterdir() if path.is_file()),
+    }
+    return _scrubbed(out)  # type: ignore[no-any-return]
+
+
+def verdict(run: Run) -> result.Verdict:
+    """Return the verdict on the whole run; it says the same as the exit code."""
+    found = [outcome.verdict for outcome in run.all_outcomes()]
+    passed = [v for v in found if v not in {result.Verdict.PASS, result.Verdict.UNSUPPORTED}]
+    if passed:
+        return result.worst(passed)
+    return {
+        result.EXIT_OK: result.Verdict.PASS,
+        result.EXIT_BUG: result.Verdict.BUG,
+    }.get(run.exit_code, result.Verdict.UNFINISHED)
+
+
+def _test(outcome: result.Outcome) -> dict[str, Any]:
+    return {
+        "id": outcome.test,
+        "suite": outcome.test.partition("[")[0] if "::" not in outcome.test else "",
+        "verdict": outcome.verdict.value,
+        "message": outcome.message,
+        "details": outcome.details,
+        "measured": [v.value for v in outcome.measured],
+        "times": outcome.times,
+        "duration_s": outcome.duration_s,
+        "findings": [journal.plain(finding) for finding in outcome.findings],
+    }
+
+
+def _table(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in {"kind", "t", "what"}}
+
+
+def _scrubbed(value: Any) -> Any:
+    """Return ``value`` with every string in it scrubbed: much of it came from a board."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {scrub(key): _scrubbed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_scrubbed(item) for item in value]
+    return value

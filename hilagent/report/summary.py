@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The summary on the terminal: verdict, what is accused, dispatch map, clobber matrix.
+
+At most 80 columns, and it says the same without colour.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from hilagent.journal import Run
+from hilagent.report.results import verdict
+from hilagent.result import Outcome, Verdict
+from hilagent.text import scrub, scrub_line
+
+WIDTH = 80
+MOST_ACCUSED = 12
+MOST_LINES = 14
+MOST_EVIDENCE = 10
+_COLOURS = {
+    Verdict.PASS: "32",
+    Verdict.FAIL: "31",
+    Verdict.CRASH: "31",
+    Verdict.HANG: "31",
+    Verdict.UNSUPPORTED: "33",
+}
+LEGEND = ". kept  c changed, allowed  = prescribed  X breach  L leak  ? unknown  - none"
+
+
+def summary(run: Run, *, colour: bool = False) -> str:
+    """Return the summary of ``run``; with ``colour`` it has ANSI sequences of ours."""
+    parts = [_head(run, colour), *_accused(run, colour), *_troubles(run, colour)]
+    parts += _dispatch(run)
+    parts += _clobber(run, colour)
+    parts.append(_foot(run))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(run: Run, colour: bool) -> str:
+    found = verdict(run)
+    counts = Counter(outcome.verdict for outcome in run.all_outcomes())
+    facts = run.facts
+    kind = "emulated" if facts.get("emulated") else "real"
+    board = scrub_line(str(facts.get("board", "unknown board")), limit=40)
+    cpu = scrub_line(str(facts.get("cpu") or facts.get("cpu_model") or ""), limit=30)
+    duration = f", {run.records[-1]['t']:.1f} s" if run.records else ""
+    line = f"{board} ({', '.join(filter(None, [kind, cpu]))}){duration}"
+    said = ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "no tests"
+    vectors = ", ".join(str(v) for v in facts.get("vectors", []))
+    about = f"{facts.get('abi', '')} on {vectors}" if vectors else str(facts.get("abi", ""))
+    rest = _wrap(", ".join(filter(None, [said, about])), "      ")
+    return _paint(f"{found.name:<5}", found, colour) + f" {line}\n{rest}"
+
+
+def _accused(run: Run, colour: bool) -> Iterator[str]:
+    groups: dict[tuple[str, str, str], list[Outcome]] = {}
+    for outcome in run.all_outcomes():
+        if outcome.verdict.accuses:
+            word = f"{outcome.verdict.name} {outcome.times}".rstrip()
+            groups.setdefault((word, outcome.message, outcome.details), []).append(outcome)
+    lines = ["Accused"] if groups else []
+    for (word, _, _), members in list(groups.items())[:MOST_ACCUSED]:
+        first = members[0]
+        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+        head = f"  {scrub_line(first.test, limit=52)}{more}  "
+        lines.append(head + _paint(word, first.verdict, colour))
+        lines += _finding_lines(first)
+        if len(lines) <= MOST_LINES:
+            lines += _evidence_lines(first)
+    if len(groups) > MOST_ACCUSED:
+        lines.append(f"  and {len(groups) - MOST_ACCUSED} more accusations, see results.json")
+    if lines:
+        yield "\n".join(lines)
+
+
+def _troubles(run: Run, colour: bool) -> Iterator[str]:
+    others = [
+        outcome
+        for outcome in run.all_outcomes()
+        if not outcome.verdict.accuses
+        and outcome.verdict not in {Verdict.PASS, Verdict.UNSUPPORTED}
+    ]
+    groups: dict[tuple[Verdict, str], list[Outcome]] = {}
+    for outcome in others:
+        groups.setdefault((outcome.verdict, outcome.message), []).append(outcome)
+    for (found, message), members in list(groups.items())[:MOST_ACCUSED]:
+        first = members[0].test
+        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+        head = f"{_paint(found.name, found, colour)}  {scrub_line(first, limit=50)}{more}"
+        yield "\n".join([head, _wrap(message, "  ")])
+    blamed = [r["text"] for r in run.records if r["kind"] == "note" and r.get("blame")]
+    if blamed:
+        more = f" ({len(blamed) - 1} more in the journal)" if len(blamed) > 1 else ""
+        yield _wrap(f"The lab: {blamed[0]}{more}", "")
+    end = run.end or {}
+    for name in ("signal", "usage", "lab", "bug"):
+        if end.get(name):
+            yield _wrap(f"The run was cut short ({name}): {end[name]}", "")
+    if run.end is None:
+        yield "The run did not end by itself: it was killed, or its journal was cut."
+
+
+def _finding_lines(outcome: Outcome) -> Iterator[str]:
+    if not outcome.findings:
+        yield _wrap(outcome.message, "    ")
+    for finding in outcome.findings[:3]:
+        where = [finding.origin, cpus(finding.cpus), immediates(finding.immediates)]
+        text = (
+            f"{finding.rule}: {finding.hcall} {finding.what}: expected {finding.expected}, "
+            f"found {finding.found} ({', '.join(filter(None, where))})"
+        )
+        yield _wrap(text, "    ")
+    if len(outcome.findings) > 3:
+        yield f"    and {len(outcome.findings) - 3} more"
+
+
+def _tables(run: Run, what: str) -> list[dict[str, Any]]:
+    """Return the tables of what was under test, not those of the suite's own mutants."""
+    chosen = run.facts.get("vectors", [])
+    return [record for record in run.observations(what) if record.get("subject") in chosen]
+
+
+def _evidence_lines(outcome: Outcome) -> Iterator[str]:
+    """Return the registers of the first exchange that shows it."""
+    lines = outcome.details.splitlines()
+    start = next((n for n, line in enumerate(lines) if line.startswith("exchange")), len(lines))
+    for line in lines[start : start + MOST_EVIDENCE]:
+        if not line:
+            return
+        yield f"    {scrub(line)}"[:WIDTH]
+
+
+def _dispatch(run: Run) -> Iterator[str]:
+    for record in _tables(run, "dispatch"):
+        ranges = record.get("ranges", [])
+        title = f"Dispatch  {scrub_line(str(record.get('subject')))} from {record.get('origin')}"
+        lines = [title]
+        wrong = [row for row in ranges if not row[4]]
+        shown = ranges if len(ranges) <= MOST_LINES else (wrong or ranges)[:MOST_LINES]
+        for first, last, hcall, effect, right in shown:
+            span = f"{first:#06x}" if first == last else f"{first:#06x}-{last:#06x}"
+            mark = " " if right else "X"
+            text = f"{mark} {span:<14} {scrub_line(hcall, limit=20):<20} {scrub_line(effect)}"
+            lines.append("  " + text[: WIDTH - 2])
+        if len(shown) < len(ranges):
+            lines.append(f"  and {len(ranges) - len(shown)} more ranges, see results.json")
+        yield "\n".join(lines)
+
+
+def _clobber(run: Run, colour: bool) -> Iterator[str]:
+    del colour
+    for record in _tables(run, "clobber"):
+        registers = [str(name) for name in record.get("registers", [])]
+        general = [name for name in registers if name.startswith("x")]
+        others = [name for name in registers if not name.startswith("x")]
+        title = f"Clobber   {scrub_line(str(record.get('subject')))} from {record.get('origin')}"
+        ruler = "".join(f"{name:<10}" for name in general[::10]).rstrip()
+        head = f"  {'':<17} {ruler:<33} {' '.join(others)}"
+        lines = [title, head.rstrip()[:WIDTH]]
+        for row in record.get("rows", []):
+            cells = dict(zip(registers, row["cells"], strict=False))
+            first = "".join(cells[name] for name in general)
+            rest = " ".join(f"{cells[name]:<{len(name)}}" for name in others)
+            hcall = scrub_line(row["hcall"], limit=17)
+            lines.append(f"  {hcall:<17} {first:<33} {rest}".rstrip()[:WIDTH])
+        lines.append(f"  {LEGEND}")
+        yield "\n".join(lines)
+
+
+def _foot(run: Run) -> str:
+    return f"Evidence: {run.run_dir}"
+
+
+def cpus(numbers: tuple[int, ...]) -> str:
+    """Return CPUs as a person writes them."""
+    if not numbers:
+        return ""
+    return f"CPU{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def immediates(ranges: tuple[tuple[int, int], ...], most: int = 4) -> str:
+    """Return ranges of immediates as a person writes them."""
+    texts = [f"#{a:#x}" if a == b else f"#{a:#x}-{b:#x}" for a, b in ranges[:most]]
+    if len(ranges) > most:
+        texts.append(f"{len(ranges) - most} more ranges")
+    return "hvc " + ", ".join(texts) if texts else ""
+
+
+def _wrap(text: str, indent: str) -> str:
+    lines = textwrap.wrap(
+        " ".join(scrub(text).split()),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
+
+
+def _paint(text: str, found: Verdict, colour: bool) -> str:
+    return f"\x1b[1;{_COLOURS.get(found, '35')}m{text}\x1b[0m" if colour else text

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state that a board is in, and the cheapest right way to another one.
+
+::
+
+                  power on          booti
+       off ------------------> U-Boot ------> payload(vectors)
+        ^                        |  ^             |  \\____ load other vectors
+        |                        v  '-- power ----'
+        '------- power --------- unknown <---- a crash, a hang, a failed transition
+
+From *unknown* there is one way only: power. A handle (U-Boot, payload) that
+was lent in a state raises StateError once that state has been left.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, cast
+
+from hilagent import errors
+from hilagent.journal import Journal
+
+if TYPE_CHECKING:
+    from hilagent.console import Console
+    from hilagent.console.uboot import UBoot
+    from hilagent.payload import Payload
+    from hilagent.session.subject import Subject
+
+TRIES = 3
+"""How often a start from power is tried before the board is given up for this run."""
+
+
+class State(enum.Enum):
+    """Where the board is, as far as the session knows."""
+
+    OFF = "off"
+    UBOOT = "U-Boot"
+    PAYLOAD = "payload"
+    UNKNOWN = "unknown"
+
+
+class Bench(Protocol):
+    """What the machine needs of the rooms below; ``open.py`` holds the real one.
+
+    Each call raises an error of the tree and leaves no half-open thing behind:
+    ``off`` always works, from whatever an earlier call left.
+    """
+
+    def on(self) -> None:
+        """Switch on, and open the console if power made a new one."""
+
+    def off(self) -> None:
+        """Switch off; what is connected to nothing any more is closed."""
+
+    def uboot(self) -> UBoot:
+        """Return U-Boot's prompt; the board has just been switched on."""
+
+    def payload(self, uboot: UBoot) -> Payload:
+        """Load the payload, verify it, start it, and say hello."""
+
+    def load(self, payload: Payload, subject: Subject) -> None:
+        """Put other vectors under test."""
+
+    def console(self) -> Console:
+        """Return the console that is open now."""
+
+    def powered(self) -> bool | None:
+        """Return whether the board has power; None where that can't be told."""
+
+
+class Handle:
+    """Lends ``thing`` until its state is left; then every use raises StateError."""
+
+    def __init__(self, thing: object, stale: Callable[[], str]) -> None:
+        self._thing, self._stale = thing, stale
+
+    def __getattr__(self, name: str) -> object:
+        if why := self._stale():
+            raise errors.StateError(why, hint="ask the session for a new one")
+        return getattr(self._thing, name)
+
+
+class Machine:
+    """Brings one board from state to state; nobody else switches it."""
+
+    def __init__(self, bench: Bench, journal: Journal) -> None:
+        self._bench, self._journal = bench, journal
+        self._state = State.OFF
+        self._epoch = 0
+        self._subject: Subject | None = None
+        self._uboot: UBoot | None = None
+        self._payload: Payload | None = None
+        self._given_up: errors.WorldError | None = None
+        self.boots = 0
+
+    @property
+    def state(self) -> State:
+        """Where the board is now."""
+        return self._state
+
+    def uboot(self) -> UBoot:
+        """Return a handle of U-Boot's prompt, from power if need be.
+
+        Raises:
+            errors.LabError: it wasn't reached in ``TRIES`` tries.
+        """
+        if self._state is not State.UBOOT:
+            self._from_power(State.UBOOT)
+        return cast("UBoot", self._lend(self._uboot))
+
+    def payload(self, subject: Subject) -> Payload:
+        """Return a handle of the payload with ``subject`` under test.
+
+        Raises:
+            errors.LabError: it wasn't reached in ``TRIES`` tries.
+            errors.PreconditionError: it was entered where it can do nothing.
+        """
+        if self._state is not State.PAYLOAD:
+            self._from_power(State.PAYLOAD)
+        if subject != self._subject:
+            self._load(subject)
+        return cast("Payload", self._lend(self._payload))
+
+    def lost_power(self) -> bool:
+        """Whether the board has no power although it was switched on and not off."""
+        return self._state is not State.OFF and self._bench.powered() is False
+
+    def taint(self, why: str) -> None:
+        """Forget what is running: the next state begins at power."""
+        if self._state not in {State.OFF, State.UNKNOWN}:
+            self._enter(State.UNKNOWN, why=why)
+
+    def off(self) -> None:
+        """Switch off."""
+        self._enter(State.OFF)
+        self._bench.off()
+
+    def _from_power(self, goal: State) -> None:
+        if self._given_up is not None:
+            raise self._given_up
+        failure: errors.LabError | None = None
+        for attempt in range(1, TRIES + 1):
+            try:
+                self._boot(goal)
+                return
+            except errors.LabError as exc:
+                failure = exc
+                self._enter(State.UNKNOWN)
+                self._journal.note(f"try {attempt} of {TRIES}: {exc}", blame="infra")
+            except errors.WorldError as exc:
+                self._enter(State.UNKNOWN)
+                self._given_up = exc
+                raise
+            except BaseException:
+                self._enter(State.UNKNOWN)
+                raise
+        message = f"{goal.value} not reached in {TRIES} tries: {failure}"
+        hint = failure.hint if failure else ""
+        self._given_up = errors.LabError(message, hint=hint)
+        raise self._given_up from failure
+
+    def _boot(self, goal: State) -> None:
+        if not (self._state is State.UBOOT and goal is State.PAYLOAD):
+            self._power_to_uboot()
+        if goal is State.PAYLOAD:
+            assert self._uboot is not None
+            with self._journal.step("start the payload"):
+                self._payload = self._bench.payload(self._uboot)
+            self._enter(State.PAYLOAD)
+
+    def _power_to_uboot(self) -> None:
+        if self._state is not State.OFF:
+            self.off()
+        self.boots += 1
+        with self._journal.step("power on"):
+            self._enter(State.UNKNOWN)
+            self._bench.on()
+        with self._journal.step("reach U-Boot"):
+            self._uboot = self._bench.uboot()
+        self._enter(State.UBOOT)
+
+    def _load(self, subject: Subject) -> None:
+        assert self._payload is not None
+        try:
+            with self._journal.step(f"load vectors {subject.name}"):
+                self._bench.load(self._payload, subject)
+        except BaseException:
+            self._enter(State.UNKNOWN)
+            raise
+        self._enter(State.PAYLOAD, subject)
+
+    def _enter(self, state: State, subject: Subject | None = None, *, why: str = "") -> None:
+        self._epoch += 1
+        self._state, self._subject = state, subject
+        values = {"vectors": subject.name} if subject else {"why": why} if why else {}
+        self._journal.write("state", state=state.value, **values)
+
+    def _lend(self, thing: object) -> Handle:
+        epoch, left = self._epoch, self._state.value
+
+        def stale() -> str:
+            if self._epoch == epoch:
+                return ""
+            return (
+                f"this handle belongs to {left}, which was left; the board is {self._state.value}"
+            )
+
+        return Handle(thing, stale)

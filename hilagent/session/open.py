@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens a session on a real bench: the one place that joins the rooms below.
+
+What it takes it gives back on every way out, in this order: the board is
+switched off (signals can't interrupt that, and it has a time budget of its
+own), the console is closed, the lock is freed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hilagent import errors
+from hilagent.clock import Deadline
+from hilagent.console import Console
+from hilagent.journal import Journal
+from hilagent.session import lock, signals
+from hilagent.session.machine import Machine
+from hilagent.session.session import Session
+from hilagent.session.settings import Settings
+from hilagent.session.starved import Starvation
+from hilagent.session.subject import Subject
+
+if TYPE_CHECKING:
+    from hilagent.console.uboot import UBoot
+    from hilagent.payload import Payload
+    from hilagent.power import Power
+
+
+IMAGE_MAGIC = b"ARM\x64"
+"""At byte 56 of an arm64 Image (Documentation/arch/arm64/booting.rst)."""
+BOOT_SIGN = rb"\r\n:[A-Za-z0-9+/]{12}"
+"""How the payload's first, armoured message begins; U-Boot prints no such line."""
+
+
+@contextlib.contextmanager
+def open(
+    settings: Settings,
+    journal: Journal,
+) -> Iterator[Session]:
+    """Hold the board of ``settings`` until the ``with`` block is left; nothing is switched yet.
+
+    Raises:
+        errors.LabError: the board is in use (names by whom), or the payload can't be built.
+    """
+    board = settings.board
+    with contextlib.ExitStack() as stack:
+        names = lock.things(board)
+        stack.enter_context(lock.hold(names, board=board.name, run_dir=journal.run_dir))
+        served = stack.enter_context(_private_dir())
+        real = RealBench(settings, journal, served)
+        real.build()
+        machine = Machine(real, journal)
+        stack.callback(_switch_off, machine, journal)
+        yield Session(board, journal, machine, real.console)
+
+
+def _switch_off(machine: Machine, journal: Journal) -> None:
+    with signals.quiet() as noted:
+        try:
+            machine.off()
+        finally:
+            for name in noted:
+                with contextlib.suppress(errors.LabError):
+                    journal.note(f"{name} came while the board was being switched off")
+
+
+@contextlib.contextmanager
+def _private_dir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="hilagent-") as name:
+        yield Path(name)
+
+
+class RealBench:
+    """Power, console, U-Boot and payload of one board.
+
+    Args:
+        served: the folder that TFTP serves; private to this run.
+    """
+
+    def __init__(self, settings: Settings, journal: Journal, served: Path) -> None:
+        from hilagent import power
+
+        self._settings, self._journal, self._served = settings, journal, served
+        self._power: Power = power.open(settings.board, served)
+        self._console: Console | None = None
+        self._image = b""
+        self._starvation: Starvation | None = None
+        self._boot_ids: set[int] = set()
+        self._run_id = secrets.randbelow(0xFFFFFFFF) + 1
+
+    def build(self) -> None:
+        """Build the payload, once a run and before power is on."""
+        from hilagent.build.payload import build_payload
+
+        with self._journal.step("build the payload"):
+            built = build_payload()
+            self._image = built.image.read_bytes()
+        wanted = _size_by_elf(built.elf)
+        if len(self._image) != wanted or self._image[56:60] != IMAGE_MAGIC:
+            raise errors.LabError(
+                f"{built.image} is no whole arm64 Image: {len(self._image)} bytes of {wanted}",
+                hint=f"remove {built.image.parent}: it will be built again",
+            )
+        self._journal.write("facts", payload_build_id=built.build_id)
+
+    def console(self) -> Console:
+        """Return the console that is open now."""
+        if self._console is None:
+            raise errors.StateError("the board is off: there is no console")
+        return self._console
+
+    def powered(self) -> bool | None:
+        """Return whether the board has power."""
+        return self._power.state()
+
+    def on(self) -> None:
+        from hilagent import transport
+
+        board = self._settings.board
+        if not board.emulated:  # what is printed at power on must not be missed
+            self._open_console(transport.open(board.console, self._power))
+            self._power.on()
+        else:
+            self._power.on()
+            self._open_console(transport.open(board.console, self._power))
+            self._watch_threads()
+
+    def off(self) -> None:
+        if self._starvation is not None:
+            self._starvation.close()
+            self._starvation = None
+        try:
+            self._power.off()
+        finally:
+            console, self._console = self._console, None
+            if console is not None:
+                console.close()
+
+    def uboot(self) -> UBoot:
+        from hilagent.console.uboot import UBoot
+
+        board = self._settings.board
+        assert board.uboot is not None  # settings.look_up refused a board without
+        uboot = UBoot(self.console(), board.uboot, board.console.fifo_bytes)
+        version = uboot.attach()
+        self._journal.write("facts", uboot=version)
+        return uboot
+
+    def payload(self, uboot: UBoot) -> Payload:
+        from hilagent import deploy
+
+        board = self._settings.board
+        by = deploy.transfer(board, self._settings.transfer, tftp_dir=self._served)
+        with self._journal.step(f"load the payload by {by.name}") as progress:
+            started = deploy.start_payload(
+                uboot,
+                self._image,
+                by,
+                progress=lambda done, total: progress(done / total),
+                signs=[BOOT_SIGN],
+            )
+        for note in started.notes:
+            self._journal.note(note)
+        return self._connect(Deadline.after(board.payload.timeout_s))
+
+    def load(self, payload: Payload, subject: Subject) -> None:
+        payload.vectors(subject.target, subject.blob, subject.offset, serves_el2=subject.serves_el2)
+
+    def _open_console(self, stream: object) -> None:
+        self._console = Console(stream, self._journal.run_dir)  # type: ignore[arg-type]
+
+    def _watch_threads(self) -> None:
+        from hilagent.power import QemuPower
+
+        if isinstance(self._power, QemuPower) and (pid := self._power.pid) is not None:
+            threads = tuple(self._power.threads().values())
+            self._starvation = Starvation(pid, lambda: threads)
+
+    def _starved_s(self, since_s: float) -> float:
+        return self._starvation.worst_s(since_s) if self._starvation is not None else 0.0
+
+    def _connect(self, deadline: Deadline) -> Payload:
+        from hilagent import payload as payloads
+
+        console = self.console()
+        payload = payloads.connect(
+            console.take("payload"),
+            run_id=self._run_id,
+            deadline=deadline,
+            late_s=lambda since_s: max(console.late_s(since_s), self._starved_s(since_s)),
+            alive=self._power.alive,
+            emulated=self._settings.board.emulated,
+            parallel=len(os.sched_getaffinity(0)) if self._settings.board.emulated else 0,
+        )
+        self._check_boot(payload)
+        return payload
+
+    def _check_boot(self, payload: Payload) -> None:
+        hello = payload.hello
+        if hello.boot_id in self._boot_ids:
+            raise errors.LabError(
+                "the payload says that it is still the boot from before power was cycled",
+                hint="check that the power switch really switches this board",
+            )
+        self._boot_ids.add(hello.boot_id)
+        self._journal.write(
+            "facts",
+            payload_build_id=hello.build_id,
+            entry_el=hello.entry_el,
+            encoding=payload.encoding,
+        )
+
+
+def _size_by_elf(elf: Path) -> int:
+    """Return how long the image made from ``elf`` is, in bytes."""
+    from elftools.elf.elffile import ELFFile
+
+    with elf.open("rb") as stream:
+        loads = [s for s in ELFFile(stream).iter_segments() if s["p_type"] == "PT_LOAD"]
+        start = min(segment["p_paddr"] for segment in loads)
+        return max(int(s["p_paddr"] + s["p_filesz"]) for s in loads) - int(start)

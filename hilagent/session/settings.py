@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one run was asked to do, and what a test may ask of a board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hilagent import errors
+from hilagent.board import Board
+
+if TYPE_CHECKING:
+    from hilagent import abi
+    from hilagent.session.subject import Subject
+
+DEFAULT_BOARD = "qemu-virt"
+DEFAULT_ABI = "iss-2015"
+DEFAULT_SUITES = ("architecture", "dispatch", "clobber")
+SUITES = (*DEFAULT_SUITES, "mutants")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller typed, not looked up yet.
+
+    Attributes:
+        vectors: names; empty for both reference flavours.
+        transfer: ``tftp``, ``ymodem``, or empty for the board's first.
+    """
+
+    board: str = DEFAULT_BOARD
+    options: Mapping[str, str] = field(default_factory=dict)
+    boards: tuple[Path, ...] = ()
+    vectors: tuple[str, ...] = ()
+    abi: str = DEFAULT_ABI
+    transfer: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A request, looked up: everything that could be the caller's mistake is checked."""
+
+    request: Request
+    board: Board
+    profile: abi.Profile
+    subjects: tuple[Subject, ...]
+    transfer: str
+
+
+def look_up(request: Request) -> Settings:
+    """Return the settings of ``request``.
+
+    Raises:
+        errors.UsageError: an unknown board, option, ABI, transfer or vectors.
+    """
+    from hilagent import abi, board
+    from hilagent.session import subject
+
+    found = board.load(request.board, options=request.options, dirs=request.boards)
+    transfer = request.transfer or found.transfers[0]
+    if transfer not in found.transfers:
+        known = ", ".join(found.transfers)
+        raise errors.UsageError(f"{found.name} can't load by {transfer}", hint=f"it can by {known}")
+    if found.uboot is None:
+        raise errors.UsageError(f"{found.name} has no U-Boot, and there is no other way in yet")
+    profile = abi.load(request.abi)
+    names = request.vectors or subject.REFERENCES
+    subjects = tuple(subject.resolve(name, profile) for name in names)
+    return Settings(request, found, profile, subjects, transfer)
+
+
+def _at_least(found: int, wanted: Any) -> bool:
+    return found >= int(wanted)
+
+
+_NEEDS: Mapping[str, tuple[Callable[[Board], Any], Callable[[Any, Any], bool]]] = {
+    "cpus": (lambda board: board.cpus, _at_least),
+    "emulated": (lambda board: board.emulated, lambda found, wanted: found is bool(wanted)),
+    "soc": (lambda board: board.soc, lambda found, wanted: found == wanted),
+    "tag": (lambda board: board.tags, lambda found, wanted: wanted in found),
+    "transfer": (lambda board: board.transfers, lambda found, wanted: wanted in found),
+    "uboot": (lambda board: board.uboot is not None, lambda found, wanted: found is bool(wanted)),
+    "entry_el": (lambda board: board.payload.entry_el, lambda found, wanted: found == wanted),
+    "psci": (lambda board: board.payload.psci, lambda found, wanted: found == wanted),
+}
+
+NEEDS = (*_NEEDS, "vectors")
+"""Arguments of the marker ``hilagent_needs``; ``vectors`` chooses what the
+payload fixture has under test, the others are declared facts of the board."""
+
+
+def unmet(board: Board, needs: Mapping[str, Any]) -> str:
+    """Return which of ``needs`` the declared facts of ``board`` don't meet; "" for none.
+
+    Raises:
+        errors.UsageError: a need that nobody knows.
+    """
+    for name, wanted in needs.items():
+        if name == "vectors":
+            continue
+        if name not in _NEEDS:
+            known = ", ".join(NEEDS)
+            raise errors.UsageError(f"hilagent_needs({name}=...): unknown", hint=f"known: {known}")
+        of, meets = _NEEDS[name]
+        found = of(board)
+        if not meets(found, wanted):
+            shown = (
+                ", ".join(map(str, found))
+                if isinstance(found, Sequence) and not isinstance(found, str)
+                else found
+            )
+            return f"needs {name}={wanted}, {board.name} declares {shown}"
+    return ""

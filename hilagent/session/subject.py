@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is under test: vectors, chosen by name.
+
+``reference-stub``, ``reference-kvm``: the reference tables of this project;
+``mutant:NAME``: one broken on purpose; ``file:PATH[@OFFSET]``: a table from a
+file, 2 KiB aligned at OFFSET (default 0), judged as a hyp-stub.
+``RECORDER`` is the payload's own recording vectors (suite architecture).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hilagent import errors
+from hilagent.link import wire
+
+if TYPE_CHECKING:
+    from hilagent import abi
+
+REFERENCES = ("reference-stub", "reference-kvm")
+_ALIGN = 0x800
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Vectors that can be put under test.
+
+    Attributes:
+        server: ``hyp-stub`` or ``kvm``: whose contract it is judged by.
+        blob: what is loaded into the slot; empty for a table built into the payload.
+        offset: where the table stands in ``blob``, in bytes.
+    """
+
+    name: str
+    server: str
+    target: wire.Target = wire.Target.SLOT
+    blob: bytes = b""
+    offset: int = 0
+    serves_el2: bool = False
+
+
+RECORDER = Subject("recorder", "", wire.Target.RECORDER)
+
+
+def resolve(name: str, profile: abi.Profile) -> Subject:
+    """Return the subject called ``name``, built if it has to be.
+
+    Raises:
+        errors.UsageError: there is no such name or file, or it isn't a table.
+        errors.WorldError: it can't be built.
+    """
+    if name.startswith("file:"):
+        return _from_file(name)
+    from hilagent.build.vectors import build
+
+    built = build(name, profile)
+    return Subject(
+        name,
+        built.server,
+        wire.Target.SLOT,
+        built.blob,
+        built.offset,
+        serves_el2=built.serves_el2,
+    )
+
+
+def _from_file(name: str) -> Subject:
+    path, _, offset_text = name.removeprefix("file:").partition("@")
+    try:
+        offset = int(offset_text or "0", 0)
+        blob = Path(path).read_bytes()
+    except ValueError as exc:
+        raise errors.UsageError(f"--vectors {name}: the offset is not a number") from exc
+    except OSError as exc:
+        raise errors.UsageError(f"--vectors {name}: {path}: {exc.strerror}") from exc
+    if offset % _ALIGN or offset + _ALIGN > len(blob):
+        raise errors.UsageError(
+            f"--vectors {name}: a table is {_ALIGN} bytes, aligned to {_ALIGN:#x}; "
+            f"the file has {len(blob)} bytes"
+        )
+    return Subject(name, "hyp-stub", wire.Target.SLOT, blob, offset)

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clobber: which registers change, against the contract; leaks of EL2 state apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hilagent.probe import clobber
+from hilagent.session.session import Session
+from hilagent.session.settings import Settings
+from hilagent.suites import observe, verdicts
+from hilagent.suites.cases import cases
+from hilagent.suites.verdicts import Case
+
+
+def _cases(settings: Settings) -> Iterable[Case]:
+    return verdicts.cases_of(settings, clobber)
+
+
+@cases(_cases)
+def test_clobber(hilagent_session: Session, hilagent_settings: Settings, case: Case) -> None:
+    judged = observe.vectors(hilagent_session, hilagent_settings, case.subject)
+    verdicts.conclude(hilagent_session, hilagent_settings, case, judged)

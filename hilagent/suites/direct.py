@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The direct pass: VBAR_EL2 is the table under test itself, each hcall once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hilagent.payload import Payload
+from hilagent.probe import State, direct
+from hilagent.result import Exchange
+from hilagent.session.session import Session
+from hilagent.session.settings import Settings
+from hilagent.session.subject import Subject
+from hilagent.session.sweeps import exchange, start
+from hilagent.session.verdict import Unfinished
+from hilagent.suites import observe, verdicts
+
+
+@dataclass(frozen=True)
+class DirectCase:
+    """One hcall, issued directly."""
+
+    subject: Subject
+    hcall: str
+
+    def __str__(self) -> str:
+        return f"{self.subject.server}-{self.hcall}"
+
+
+def cases_of(settings: Settings) -> Iterable[DirectCase]:
+    """Return one case for each hcall that the direct pass can issue."""
+    for subject in settings.subjects:
+        for each in direct.plan(settings.profile, subject.server):
+            yield DirectCase(subject, each.hcall)
+
+
+def conclude(session: Session, settings: Settings, case: DirectCase) -> None:
+    """Issue the hcall, judge it by the rules of the sweep; raise what it comes to."""
+    profile, server = settings.profile, case.subject.server
+    observe.baseline(session, settings, server)
+    if session.seen(f"vectors:{case.subject.name}"):
+        verdicts.check_hangs(
+            session, settings, case, observe.vectors(session, settings, case.subject)
+        )
+    chosen = next(each for each in direct.plan(profile, server) if each.hcall == case.hcall)
+    key = f"direct:{case.subject.name}:{case.hcall}"
+    done = session.observe(key, lambda: _issue(session, case, chosen))
+    assert session.hello is not None
+    table = session.hello.slot + case.subject.offset
+    lab = observe.lab(session, session.cpus)
+    judgement = direct.judge_all(profile, server, [(chosen, done)], lab, table=table)
+    cells = [cell for (hcall, _), cell in judgement.cells.items() if hcall == case.hcall]
+    broken = [finding for cell in cells for finding in cell.findings]
+    if broken:
+        verdicts.accuse(session, broken, ())
+    open_cells = [c for c in cells if c.state not in {State.HELD, State.NOT_APPLICABLE}]
+    if open_cells:
+        raise Unfinished(open_cells[0].reason)
+
+
+def _issue(session: Session, case: DirectCase, chosen: direct.Direct) -> Exchange:
+    request = chosen.request
+
+    def issue(payload: Payload) -> Exchange:
+        start(session, payload)
+        return payload.hvc(
+            request.first,
+            cpu=request.cpu,
+            origin=request.origin,
+            catch_mask=request.catch_mask,
+            stack_imms=request.stack_imms,
+            direct=True,
+            home_imm=chosen.home_imm,
+            extra=chosen.extra,
+        )
+
+    what = f"{case.hcall} with VBAR_EL2 = the table under test"
+    done = exchange(session, case.subject, issue, what)
+    session.journal.observation("direct", subject=case.subject.name, hcall=case.hcall, done=done)
+    return done

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dispatch map and clobber matrix as records of the journal, for every report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hilagent.abi import Contract, Profile
+from hilagent.journal import Journal
+from hilagent.link import wire
+from hilagent.probe import Judgement, State
+from hilagent.session.subject import Subject
+from hilagent.session.sweeps import Sweep
+
+GENERAL = tuple(f"x{number}" for number in range(31))
+OTHERS = ("v", "SP", "NZCV", "DAIF", "SP0", "EL1", "EL2")
+"""Further columns; ``SP0`` is SP_EL0, ``EL1`` and ``EL2`` each stand for many registers."""
+REGISTERS = (*GENERAL, *OTHERS)
+_EL2 = frozenset(wire.SYSREGS[wire.SYSREGS.index("VBAR_EL2") :]) | {"SP_EL2"}
+_ORDER = "XLc"
+
+
+def write(
+    journal: Journal, subject: Subject, profile: Profile, judgement: Judgement, done: Sweep
+) -> None:
+    """Write both tables of one subject."""
+    about = {
+        "subject": subject.name,
+        "server": subject.server,
+        "abi": profile.name,
+        "cpus": [cpu.cpu for cpu in done.cpus],
+    }
+    lost = {each.immediate for each in done.hung}
+    for origin, segments in judgement.segments.items():
+        ranges = [
+            [s.first, s.last, s.hcall, "hangs" if s.first in lost else s.effect,
+             s.ok and s.first not in lost]
+            for s in segments
+        ]  # fmt: skip
+        journal.observation("dispatch", **about, origin=origin, ranges=ranges)
+    rows = []
+    hung = {profile.name_of(each.immediate, subject.server) for each in done.hung}
+    for contract in profile.hcalls(subject.server):
+        known = contract.hcall not in hung
+        rows.append({"hcall": contract.hcall, "cells": cells(contract, judgement, known=known)})
+    origins = ", ".join(judgement.segments)
+    journal.observation("clobber", **about, origin=origins, registers=list(REGISTERS), rows=rows)
+
+
+def cells(contract: Contract, judgement: Judgement, *, known: bool = True) -> list[str]:
+    """Return a row of the clobber matrix; the legend is in report/summary.py."""
+    state = judgement.cell(contract.hcall, "clobber").state
+    if state is State.NOT_APPLICABLE:
+        return ["-"] * len(REGISTERS)
+    measured = known and state in {State.HELD, State.BROKEN}
+    changes = judgement.changes.get(contract.hcall, {})
+    row = _changed(changes)
+    return [_cell(contract, name, row.get(name, ""), measured) for name in REGISTERS]
+
+
+def column(register: str) -> str:
+    """Return the column that ``register`` is shown in."""
+    if register in GENERAL or register in {"SP", "NZCV", "DAIF"}:
+        return register
+    if register == "SP_EL0":
+        return "SP0"
+    if register[0] in "vzP" and register not in {"PAN", "PAR_EL1", "PSTATE"}:
+        return "v"
+    if register in _EL2:
+        return "EL2"
+    return "EL1" if register.endswith(("_EL1", "_EL0")) or register[0] == "F" else "NZCV"
+
+
+def _changed(changes: Mapping[str, str]) -> dict[str, str]:
+    marks = {"breach": "X", "leak": "L", "allowed": "c"}
+    out: dict[str, str] = {}
+    for register, said in changes.items():
+        mark, name = marks.get(said, "X"), column(register)
+        if name not in out or _ORDER.index(mark) < _ORDER.index(out[name]):
+            out[name] = mark
+    return out
+
+
+def _cell(contract: Contract, register: str, mark: str, measured: bool) -> str:
+    if mark in {"X", "L"}:
+        return mark
+    if not measured:
+        return "?"
+    prescribed = register in contract.after or (
+        register == "x0" and contract.result.kind not in {"unchanged", "any"}
+    )
+    return "=" if prescribed else mark or "."

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way on the emulated board: real U-Boot, real payload, real verdicts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.hil
+PATH = os.pathsep.join(str(Path(part).absolute()) for part in sys.path)
+ONE_CPU = ("-o", "smp=1")
+
+
+def _hilagent(
+    tmp_path: Path, *argv: str, text: str = "", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    own = {"HILAGENT_RUNS": str(tmp_path / "runs"), "PYTHONPATH": PATH}
+    return subprocess.run(
+        [sys.executable, "-m", "hilagent", *argv],
+        cwd=tmp_path, env={**os.environ, **own, **(env or {})}, input=text,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_the_reference_vectors_pass_and_the_run_directory_is_whole(tmp_path: Path) -> None:
+    done = _hilagent(tmp_path, "run", "qemu-virt", *ONE_CPU, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = json.loads(done.stdout)
+    assert data["verdict"] == "pass"
+    assert data["run"]["emulated"] is True
+    assert data["run"]["payload_build_id"]
+    names = {
+        "journal.jsonl",
+        "junit.xml",
+        "results.json",
+        "console.raw",
+        "console.idx",
+        "console.tx",
+    }
+    assert names <= set(data["files"])
+    (ranges,) = [d["ranges"] for d in data["dispatch"] if d["subject"] == "reference-kvm"]
+    assert ranges[0][:3] == [0, 0, "HVC_CALL_HYP"]
+    assert ranges[-1][1] == 0xFFFF
+    assert all(row[4] for row in ranges)
+
+
+def test_a_mutant_is_accused_by_rule_hcall_and_register(tmp_path: Path) -> None:
+    argv = ("run", "--suite", "clobber", "--vectors", "mutant:get_clobbers_x19", *ONE_CPU)
+    done = _hilagent(tmp_path, *argv)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "clobber[hyp-stub-HVC_GET_VECTORS-clobber]  FAIL 2 of 2" in done.stdout
+    assert "clobber: HVC_GET_VECTORS x19: expected keeps its value" in done.stdout
+    results = json.loads((tmp_path / "runs/latest/results.json").read_text())
+    (failed,) = [test for test in results["tests"] if test["verdict"] == "fail"]
+    assert "console.raw" in failed["details"]
+    assert " -> " in failed["details"]
+
+
+def test_a_hang_with_one_cpu_names_the_immediate(tmp_path: Path) -> None:
+    argv = ("run", "--suite", "clobber", "--vectors", "mutant:hangs", *ONE_CPU)
+    done = _hilagent(tmp_path, *argv)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "HANG 2 of 2" in done.stdout
+    assert "hvc #0x4321 from EL1h on CPU 0 does not come home" in " ".join(done.stdout.split())
+    assert "0x4321         unknown              hangs" in done.stdout
+
+
+def test_a_users_own_file_in_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(
+        "import pytest\n"
+        "\n"
+        "def test_version(hilagent_uboot):\n"
+        "    assert hilagent_uboot.version.startswith('20')\n"
+        "\n"
+        "@pytest.mark.hilagent_needs(cpus=2)\n"
+        "def test_get_vectors_keeps_x19(hilagent_payload):\n"
+        "    done = hilagent_payload.hvc(1)\n"
+        "    assert done.after.x[19] == done.before.x[19]\n"
+    )
+    argv = ("-p", "hilagent.plugin", "--hilagent-board", "qemu-virt", "-q")
+    env = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": PATH}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *argv],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+    assert (tmp_path / "hilagent-runs" / "latest" / "junit.xml").is_file()
+
+
+def test_one_hvc_and_a_prompt(tmp_path: Path) -> None:
+    done = _hilagent(tmp_path, "hvc", "qemu-virt", "1", "--x0", "0x1234", *ONE_CPU)
+    assert done.returncode == 0, done.stderr
+    assert "HVC_GET_VECTORS, returns, x0 = VBAR_EL2" in done.stdout
+    assert "x0" in done.stdout
+    typed = 'mrs("MIDR_EL1")\nhvc(1, x0=5)\nread64(payload.hello.scratch)\nmrs("NONESUCH")\n'
+    done = _hilagent(tmp_path, "shell", "qemu-virt", *ONE_CPU, text=typed)
+    assert done.returncode == 0, done.stderr
+    assert "0x411fd070" in done.stdout
+    assert "HVC_GET_VECTORS" in done.stdout
+    assert "no system register 'NONESUCH'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_truncated_payload_is_the_labs(tmp_path: Path) -> None:
+    cache = {"HILAGENT_CACHE": str(tmp_path / "cache")}
+    assert _hilagent(tmp_path, "build", "payload", env=cache).returncode == 0
+    (image,) = (tmp_path / "cache").glob("payload/*/payload.bin")
+    os.truncate(image, 9000)
+    done = _hilagent(tmp_path, "run", *ONE_CPU, env=cache)
+    assert done.returncode == 125
+    assert "is no whole arm64 Image: 9000 bytes" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_board_without_el2_is_a_precondition(tmp_path: Path) -> None:
+    from hilagent import data
+
+    text = (data.data_dir("boards") / "qemu-virt.yaml").read_text()
+    text = text.replace("name: qemu-virt", "name: no-el2").replace(",virtualization=on", "")
+    (tmp_path / "no-el2.yaml").write_text(text)
+    done = _hilagent(tmp_path, "run", "no-el2", "--boards", str(tmp_path), *ONE_CPU)
+    assert done.returncode == 125
+    assert done.stdout.startswith("PRECONDITION no-el2")
+    assert "entered at EL1" in done.stdout

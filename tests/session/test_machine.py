@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state machine takes the cheapest right way, and power after anything odd."""
+
+from pathlib import Path
+
+import pytest
+
+from hilagent import errors, journal
+from hilagent.journal import Journal
+from hilagent.session.machine import TRIES, Machine, State
+from tests.session.fakes import KVM, STUB, FakeBench
+
+
+@pytest.fixture
+def bench() -> FakeBench:
+    return FakeBench()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, bench: FakeBench) -> Machine:
+    return Machine(bench, Journal(tmp_path))
+
+
+def test_nothing_is_switched_before_it_is_needed(machine: Machine, bench: FakeBench) -> None:
+    assert machine.state is State.OFF
+    assert bench.did == []
+
+
+def test_the_payload_is_reached_through_u_boot(machine: Machine, bench: FakeBench) -> None:
+    machine.payload(STUB)
+    assert bench.did == ["on", "uboot", "payload", "load reference-stub"]
+    assert machine.state is State.PAYLOAD
+
+
+def test_other_vectors_are_just_loaded(machine: Machine, bench: FakeBench) -> None:
+    machine.payload(STUB)
+    bench.did.clear()
+    machine.payload(KVM)
+    machine.payload(KVM)
+    assert bench.did == ["load reference-kvm"]
+
+
+def test_from_u_boot_the_payload_needs_no_power(machine: Machine, bench: FakeBench) -> None:
+    machine.uboot()
+    bench.did.clear()
+    machine.payload(STUB)
+    assert bench.did == ["payload", "load reference-stub"]
+
+
+def test_from_the_payload_u_boot_needs_power(machine: Machine, bench: FakeBench) -> None:
+    machine.payload(STUB)
+    bench.did.clear()
+    machine.uboot()
+    assert bench.did == ["off", "on", "uboot"]
+
+
+def test_after_a_crash_the_next_state_begins_at_power(machine: Machine, bench: FakeBench) -> None:
+    machine.payload(STUB)
+    machine.taint("it crashed")
+    assert machine.state is State.UNKNOWN
+    bench.did.clear()
+    machine.payload(STUB)
+    assert bench.did == ["off", "on", "uboot", "payload", "load reference-stub"]
+
+
+@pytest.mark.parametrize("step", ["on", "uboot", "payload"])
+def test_a_failed_transition_is_tried_again_from_power(
+    machine: Machine, bench: FakeBench, step: str
+) -> None:
+    bench.fail[step] = [errors.LabError("no answer")]
+    machine.payload(STUB)
+    assert bench.did.count("on") == 2
+    assert bench.did.count("off") == 1
+    assert machine.state is State.PAYLOAD
+
+
+def test_a_board_that_never_answers_is_given_up_for_the_run(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.fail["uboot"] = [errors.LabError("no prompt", hint="look at the cable")] * 9
+    with pytest.raises(errors.LabError, match=f"not reached in {TRIES} tries: no prompt") as seen:
+        machine.uboot()
+    assert seen.value.hint == "look at the cable"
+    tried = len(bench.did)
+    with pytest.raises(errors.LabError):
+        machine.payload(STUB)
+    assert len(bench.did) == tried
+
+
+def test_a_missing_precondition_is_not_tried_again(machine: Machine, bench: FakeBench) -> None:
+    bench.fail["payload"] = [errors.PreconditionError("entered at EL1")]
+    for _ in range(2):
+        with pytest.raises(errors.PreconditionError, match="entered at EL1"):
+            machine.payload(STUB)
+    assert bench.did.count("payload") == 1
+
+
+def test_a_failed_load_leaves_the_state_unknown(machine: Machine, bench: FakeBench) -> None:
+    bench.fail["load reference-stub"] = [errors.LinkError("lost")]
+    with pytest.raises(errors.LinkError):
+        machine.payload(STUB)
+    assert machine.state is State.UNKNOWN
+
+
+def test_an_interrupt_in_a_transition_leaves_the_state_unknown(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.fail["uboot"] = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        machine.uboot()
+    assert machine.state is State.UNKNOWN
+
+
+@pytest.mark.parametrize("leave", ["taint", "off", "uboot", "load"])
+def test_a_handle_of_a_state_that_was_left_is_refused(machine: Machine, leave: str) -> None:
+    payload = machine.payload(STUB)
+    assert payload.echo(b"x") == b"x"
+    match leave:
+        case "taint":
+            machine.taint("crash")
+        case "off":
+            machine.off()
+        case "uboot":
+            machine.uboot()
+        case "load":
+            machine.payload(KVM)
+    with pytest.raises(errors.StateError, match="was left"):
+        payload.echo(b"x")
+
+
+def test_every_state_is_in_the_journal(tmp_path: Path, bench: FakeBench) -> None:
+    log = Journal(tmp_path)
+    machine = Machine(bench, log)
+    machine.payload(STUB)
+    machine.off()
+    log.close()
+    states = [r["state"] for r in journal.read(tmp_path).records if r["kind"] == "state"]
+    assert states == ["unknown", "U-Boot", "payload", "payload", "off"]
