@@ -305,9 +305,20 @@ landing:
 	cbnz	x10, 1f
 	ldr	x10, [x9, #SAVE_SLOT]
 	sub	x10, x30, x10
+	sub	x10, x10, #4
 	lsr	x10, x10, #16
 	cbnz	x10, 1f
-	ldp	x10, x11, [x9, #(FRAME_X + 0x50)]
+	sub	x10, x30, #4
+	and	x10, x10, #~3
+	ldr	w10, [x10]		/* a call, and not a stale x30? */
+	lsr	w11, w10, #26
+	sub	w11, w11, #0x25		/* bl */
+	cbz	w11, 2f
+	and	w10, w10, #0xfffffc1f
+	mov	w11, #0xd63f0000	/* blr */
+	sub	w10, w10, w11
+	cbnz	w10, 1f
+2:	ldp	x10, x11, [x9, #(FRAME_X + 0x50)]
 	ldr	x9, [x9, #(FRAME_X + 0x48)]
 	ret
 1:	ldr	x11, [x9, #SAVE_LAND_ID]

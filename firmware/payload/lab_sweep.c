@@ -163,6 +163,7 @@ uint32_t lab_sweep(struct pcpu *p, const struct wire_job *job, void (*beat)(stru
 	}
 	w.head->crc = w.crc;
 	w.head->cnt_end = count_now();
+	lab_file_finish(p);
 	memcpy(w.sigs + w.head->sigs, w.runs, w.head->runs * sizeof(*w.runs)); /* downwards: safe */
 	return JOB_DONE;
 }
@@ -180,6 +181,7 @@ uint32_t lab_hvc(struct pcpu *p, const struct wire_job *job)
 	memcpy(&frames[0], &s->in, sizeof(s->in));
 	memcpy(&frames[1], &s->out, sizeof(s->out));
 	memcpy(&frames[2], &sig, sizeof(sig));
+	lab_file_finish(p);
 	p->done = 1;
 	return JOB_DONE;
 }

@@ -29,6 +29,7 @@
 #define MRS_XZR_PFR0 0xd538041fu /* mrs xzr, id_aa64pfr0_el1 */
 #define HVC 0xd4000002u
 #define BRK 0xd4200000u
+#define A32_UDF 0xe7f000f0u /* always undefined as A32, and as A64 */
 
 _Static_assert(FRAME_X == 0, "encodings above");
 
@@ -132,9 +133,12 @@ void lab_front_build(struct pcpu *p, const uint8_t *under_test, uint32_t from_el
 
 void lab_build_stubs(void)
 {
+	cache_before_write(lab_stubs, sizeof(lab_stubs));
+	cache_before_write(el1_vectors, sizeof(el1_vectors));
 	for (uint32_t n = 0; n < 65536; n++) {
 		lab_stubs[n][0] = HVC | n << 5;
-		lab_stubs[n][1] = lab_stubs[n][2] = lab_stubs[n][3] = BRK | BRK_STUB << 5;
+		lab_stubs[n][1] = lab_stubs[n][2] = BRK | BRK_STUB << 5;
+		lab_stubs[n][3] = A32_UDF; /* a return to AArch32 ends here */
 	}
 	for (uint32_t v = 0; v < 16; v++) {
 		el1_vectors[v * 32] = MRS_XZR_PFR0; /* HCR_EL2.TID3 traps it */

@@ -22,7 +22,7 @@ static uint32_t with_fault(const struct pcpu *self, struct reply *rp, uint32_t s
 {
 	if (status == STATUS_FAULT) {
 		*(struct wire_fault *)rp->body = (struct wire_fault){
-			.vector = self->exc.id,
+			.vector = self->exc.id & 0xf,
 			.esr = self->exc.esr,
 			.far = self->exc.far,
 			.elr = self->exc.elr,

@@ -12,11 +12,11 @@
 
 #include "wire.h"
 
-#define PCPU_FRONT 0x0000 /* VBAR_EL2 while vectors are under test */
-#define PCPU_BASE 0x0800 /* VBAR_EL2 otherwise: dump and recovery */
-#define PCPU_CATCH 0x1000 /* PCPU_NCATCH catch tables, 2 KiB each */
+#define PCPU_BASE 0x0000 /* VBAR_EL2 outside a test: dump and recovery */
+#define PCPU_FRONT 0x0800 /* VBAR_EL2 while vectors are under test: not 4 KiB aligned, as a */
+#define PCPU_CATCH 0x1800 /* truncated address must show; x0's catch tables neither */
 #define PCPU_NCATCH 8
-#define PCPU_CODE 0x5000 /* generated code; no data in a page of code: emulators pay for it */
+#define PCPU_CODE 0x5800 /* generated code; no data in a page of code: emulators pay for it */
 #define PCPU_SAVE 0x6000 /* struct save: what an exception saves */
 #define PCPU_SPCOPY 0x6c00 /* what the watched part of the patterned page holds */
 #define PCPU_STATE 0x7000 /* struct pcpu */

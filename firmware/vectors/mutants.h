@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* clang-format off: assembler */
+/* clang-format off */
 /*
- * The hooks of iss.S, each broken in one way by -DMUTANT_<name>. What each must
+ * The hooks of iss.S (assembler), each broken in one way by -DMUTANT_<name>. What each must
  * be accused of stands in hilagent/build/mutants.py.
  *
  * MUTANT_ENTRY before anything is read; MUTANT_ISS(reg) with reg = ESR_EL2;
@@ -57,6 +57,8 @@
 	only	0x4321
 	b	.
 9:
+#elif defined(MUTANT_by_value)
+	cbz	x0, get_vectors		/* as the hyp-stub before 2015 */
 #elif defined(MUTANT_get_unknown)
 	only	HVC_GET_VECTORS
 	mov	x17, #0xffff
@@ -69,6 +71,19 @@
 #if defined(MUTANT_get_in_x1)
 	mrs	x1, vbar_el2
 	b	done
+#elif defined(MUTANT_get_truncates)
+	mrs	x0, vbar_el2
+	and	x0, x0, #~0xfff
+	b	done
+#elif defined(MUTANT_wears_out)
+	adr	x17, mutant_calls
+	ldr	SCRATCH, [x17]
+	add	SCRATCH, SCRATCH, #1
+	str	SCRATCH, [x17]
+	lsr	SCRATCH, SCRATCH, #6
+	cbz	SCRATCH, 9f
+	mov	x19, #0
+9:
 #elif defined(MUTANT_get_clobbers_x19)
 	mrs	x19, vbar_el2
 	mov	x19, #19
@@ -133,6 +148,10 @@
 	mov	SCRATCH, x0
 	mov	x0, x1
 	br	SCRATCH
+#elif defined(MUTANT_restart_cached)
+	mrs	SCRATCH, sctlr_el2
+	orr	SCRATCH, SCRATCH, #4	/* C */
+	msr	sctlr_el2, SCRATCH
 #elif defined(MUTANT_restart_returns)
 	b	done
 #endif
@@ -145,6 +164,8 @@
 	b	done
 #elif defined(MUTANT_faults)
 	.inst	0			/* undefined, at EL2 */
+#elif defined(MUTANT_unknown_halves)
+	mov	w0, w0
 #elif defined(MUTANT_leaks_esr)
 	mrs	x1, esr_el2
 #elif defined(MUTANT_leaks_vbar)
@@ -201,6 +222,8 @@
 	spsr_bits and, 0xfffffffffffffffb
 #elif defined(MUTANT_returns_el1t)
 	spsr_bits bic, 0x1
+#elif defined(MUTANT_clears_cntvoff)
+	msr	cntvoff_el2, xzr
 #elif defined(MUTANT_clears_tde)
 	mrs	x17, mdcr_el2
 	bic	x17, x17, #0x100
@@ -210,7 +233,7 @@
 #define MUTANT_DONE mutant_done
 
 	.macro	mutant_data
-#if defined(MUTANT_second_call)
+#if defined(MUTANT_second_call) || defined(MUTANT_wears_out)
 	.balign	8
 mutant_calls:
 	.quad	0

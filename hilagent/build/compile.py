@@ -33,7 +33,11 @@ FLAGS: tuple[str, ...] = (
     "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables",
     "-fno-strict-aliasing", "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror",
     "-Wframe-larger-than=2048",
+    "-mfix-cortex-a53-835769", "-mfix-cortex-a53-843419",
 )  # fmt: skip
+
+
+_ERRATA = ("--fix-cortex-a53-835769", "--fix-cortex-a53-843419")
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ def compile_objects(
 def link(objects: Sequence[str], script: Path, elf: str, build_dir: Path, *extra: str) -> None:
     """Link objects at the script's addresses, position-independent, with a build id."""
     shutil.copyfile(script, build_dir / script.name)
-    linker = "-Wl,-pie,--no-dynamic-linker,--build-id=sha1,-z,norelro,--no-warn-rwx-segments"
+    options = "-pie,--no-dynamic-linker,--build-id=sha1,-z,norelro,--no-warn-rwx-segments"
+    linker = f"-Wl,{','.join(_ERRATA)},{options}"
     argv = [toolchain().tool("gcc"), *FLAGS, *extra, "-nostdlib", linker, "-T", script.name]
     _run([*argv, *objects, "-o", elf], build_dir)
 
@@ -137,7 +142,7 @@ def compile_blob(
         for name, text in headers.items():
             (folder / name).write_text(text)
         objects = compile_objects([source], defines, [source.parent], folder)
-        argv = [toolchain().tool("ld"), "-Ttext=0", "--no-warn-rwx-segments", "-e", "0"]
+        argv = [toolchain().tool("ld"), *_ERRATA, "-Ttext=0", "--no-warn-rwx-segments", "-e", "0"]
         _run([*argv, *objects, "-o", "blob.elf"], folder)
         objcopy_binary("blob.elf", "blob.bin", folder)
         symbols = _run([toolchain().tool("nm"), "-g", "blob.elf"], folder)
