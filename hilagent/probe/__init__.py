@@ -19,7 +19,7 @@ from . import architecture, clobber, coverage, direct, dispatch, esr, observatio
 from .coverage import Gap
 from .judgement import Cell, Judgement, Note, Segment, State, Withheld, judge
 from .look import Lab, looks, with_vectors
-from .plan import baseline, landing_imms, narrow, requests
+from .plan import as_asked, as_passes, baseline, by_value, landing_imms, narrow, requests
 
 RULES: tuple[str, ...] = (*dispatch.RULES, *clobber.RULES)
 
@@ -51,7 +51,8 @@ def wanted_frames(profile: Profile, server: str, lab: Lab) -> Callable[[Sig], bo
 
 __all__ = [
     "RULES", "Cell", "Gap", "Judgement", "Lab", "Note", "Segment", "State", "Withheld",
-    "architecture", "baseline", "clobber", "coverage", "direct", "dispatch", "esr", "judge",
+    "architecture", "as_asked", "as_passes", "baseline", "by_value", "clobber", "coverage",
+    "direct", "dispatch", "esr", "judge",
     "landing_imms", "looks", "narrow", "observation", "requests", "rules", "wanted_frames",
     "with_vectors",
 ]  # fmt: skip

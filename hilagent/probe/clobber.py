@@ -23,6 +23,8 @@ def not_applicable(contract: Contract, rule: str) -> str:
     """Return why ``rule`` says nothing about this hcall, or empty."""
     if rule == "stack":
         return "the contract lets it use the stack" if contract.needs_stack else ""
+    if rule == "el2-state" and contract.effect == "restart":
+        return ""  # the entry is promised EL2's MMU and caches as they were: off
     return "" if contract.returns else "it doesn't return"
 
 
@@ -31,6 +33,8 @@ def check(look: Look) -> Iterator[Breach]:
     if look.contract.returns and look.home:
         yield from _registers(look)
         yield from _pstate(look)
+        yield from _el2_state(look)
+    if look.contract.effect == "restart" and look.sig.seen == wire.Seen.LANDED:
         yield from _el2_state(look)
     yield from _stack(look)
 

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from hilagent import errors
 from hilagent.abi import Profile
+from hilagent.abi.contract import ADDRESS_KINDS
 from hilagent.link import wire
 from hilagent.payload import SweepRequest
+from hilagent.result import SweepPass
 
 Subject = Literal["vectors", "recorder"]
 PASSES = (0, 1)
@@ -20,6 +23,9 @@ BASELINE = 256
 ALL_CAUGHT = 0xF
 """x0 to x3 hold catch tables, also where the contract takes no address: vectors set
 from the wrong register are then named, and don't lose the CPU."""
+
+SPREAD = 0x0101010101010101
+"""Step of x0 that goes from 0 to all ones in 256 values."""
 
 _LISTED = 8  # wire.JOB's stack_imms and skip_imms
 _LANDING = 3  # wire.JOB's land_imms
@@ -91,6 +97,54 @@ def narrow(profile: Profile, server: str, cpus: Sequence[int] = (0,)) -> tuple[S
         for pass_no in PASSES
         for cpu in cpus
     )
+
+
+def by_value(profile: Profile, server: str, cpu: int = 0) -> tuple[SweepRequest, ...]:
+    """Return sweeps over x0's value, for hcalls that take no address (and two unknown ones).
+
+    In :func:`requests` x0 always holds an address. Vectors that look at its value, as
+    those before 2015 did, are seen here alone, and so are those that wear out: each is
+    issued 512 times. Small values with x1 to x3 zero; then 256 spread over all 64 bits.
+    """
+    _check(profile, server, ())
+    known = set(profile.numbers.values())
+    unknown = next(number for number in range(EVERYTHING) if number not in known)
+    plain = [
+        each.number
+        for each in profile.hcalls(server)
+        if each.sweep and each.number is not None and not ADDRESS_KINDS & set(each.args.values())
+    ]
+    return tuple(
+        SweepRequest(
+            cpu=cpu, origin=_ORIGINS[origin], first=number, count=BASELINE, swept="x0",
+            x0_step=step, fixed=dict.fromkeys((1, 2, 3), 0) if step == 1 else {},
+            stack_imms=profile.stack_imms(server),
+        )
+        for origin in _ORIGINS
+        if origin in profile.servers[server].origins
+        for number in (*plain, unknown, EVERYTHING - 1)
+        for step in (1, SPREAD)
+    )  # fmt: skip
+
+
+def as_passes(swept: SweepPass, request: SweepRequest) -> tuple[SweepPass, ...]:
+    """Return a sweep over x0 as passes over its one immediate, one for each signature.
+
+    What the result had no room for, or a map that can't be trusted, stays a gap.
+    """
+    whole = swept.crc_ok and not swept.left_out and swept.count == request.count
+    return tuple(
+        replace(
+            swept, first=request.first, count=1, runs=((request.first, 1, index),), swept="imm",
+            crc_ok=whole, left_out=0,
+        )
+        for index in sorted({index for _, _, index in swept.runs})
+    )  # fmt: skip
+
+
+def as_asked(request: SweepRequest) -> SweepRequest:
+    """Return a sweep over x0 as the coverage of its one immediate that it asks for."""
+    return replace(request, count=1, swept="imm") if request.swept == "x0" else request
 
 
 def _recorder(cpu: int) -> tuple[SweepRequest, ...]:

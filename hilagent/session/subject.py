@@ -2,8 +2,8 @@
 """What is under test: vectors, chosen by name.
 
 ``reference-stub``, ``reference-kvm``: the reference tables of this project;
-``mutant:NAME``: one broken on purpose; ``file:PATH[@OFFSET]``: a table from a
-file, 2 KiB aligned at OFFSET (default 0), judged as a hyp-stub.
+``mutant:NAME``: one broken on purpose; ``file:PATH[@OFFSET][,SERVER]``: a table from a
+file, 2 KiB aligned at OFFSET (default 0), judged as SERVER (default ``hyp-stub``).
 ``RECORDER`` is the payload's own recording vectors (suite architecture).
 """
 
@@ -52,7 +52,7 @@ def resolve(name: str, profile: abi.Profile) -> Subject:
         errors.WorldError: it can't be built.
     """
     if name.startswith("file:"):
-        return _from_file(name)
+        return _from_file(name, profile)
     from hilagent.build.vectors import build
 
     built = build(name, profile)
@@ -66,8 +66,15 @@ def resolve(name: str, profile: abi.Profile) -> Subject:
     )
 
 
-def _from_file(name: str) -> Subject:
-    path, _, offset_text = name.removeprefix("file:").partition("@")
+def _from_file(name: str, profile: abi.Profile) -> Subject:
+    place, _, server = name.removeprefix("file:").partition(",")
+    path, _, offset_text = place.partition("@")
+    server = server or "hyp-stub"
+    if server not in profile.servers:
+        raise errors.UsageError(
+            f"--vectors {name}: profile {profile.name} has no server '{server}'",
+            hint=f"its servers: {', '.join(profile.servers)}",
+        )
     try:
         offset = int(offset_text or "0", 0)
         blob = Path(path).read_bytes()
@@ -80,4 +87,5 @@ def _from_file(name: str) -> Subject:
             f"--vectors {name}: a table is {_ALIGN} bytes, aligned to {_ALIGN:#x}; "
             f"the file has {len(blob)} bytes"
         )
-    return Subject(name, "hyp-stub", wire.Target.SLOT, blob, offset)
+    serves_el2 = profile.serves_el2(server)
+    return Subject(name, server, wire.Target.SLOT, blob, offset, serves_el2=serves_el2)

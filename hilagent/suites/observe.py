@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,18 +102,49 @@ def _vectors(
     )
     if not done.passes:
         return Judged(subject, None, (), done.hung)
-    judgement = probe.judge(
-        profile,
-        server,
-        done.passes,
-        lab(session, done.cpus),
-        wanted=done.requests,
-        withheld=withheld,
-        vectors_crc=zlib.crc32(subject.blob),
-    )
+    here = lab(session, done.cpus)
+
+    def judge(passes: Sequence[SweepPass], requests: Sequence[SweepRequest]) -> Judgement:
+        crc = zlib.crc32(subject.blob)
+        return probe.judge(
+            profile, server, passes, here, wanted=requests, withheld=withheld, vectors_crc=crc
+        )
+
+    judgement, passes = judge(done.passes, done.requests), done.passes
+    if judgement.clean and not done.hung:  # only then is no CPU at risk
+        more = _closer(session, settings, subject)
+        passes = (*passes, *more.passes)
+        judgement = judge(passes, (*done.requests, *more.requests))
+        done = dataclasses.replace(done, passes=passes, hung=more.hung)
     if session.measurement == 1:
         tables.write(session.journal, subject, profile, judgement, done)
-    return Judged(subject, judgement, done.passes, done.hung)
+    return Judged(subject, judgement, passes, done.hung)
+
+
+def _closer(session: Session, settings: Settings, subject: Subject) -> Sweep:
+    """Return short sweeps by other values than addresses, on the first CPU alone."""
+    profile, server = settings.profile, subject.server
+
+    def make(cpus: tuple[CpuFacts, ...], skip: tuple[int, ...]) -> Sequence[SweepRequest]:
+        first = cpus[0].cpu
+        return (
+            *probe.narrow(profile, server, [first]),
+            *probe.by_value(profile, server, first),
+        )
+
+    done = sweep(
+        session,
+        subject,
+        make,
+        want=lambda cpus: probe.wanted_frames(profile, server, lab(session, cpus)),
+    )
+    passes = [
+        each
+        for swept, request in zip(done.passes, done.requests, strict=False)
+        for each in (probe.as_passes(swept, request) if request.swept == "x0" else [swept])
+    ]
+    asked = tuple(probe.as_asked(request) for request in done.requests)
+    return dataclasses.replace(done, passes=tuple(passes), requests=asked)
 
 
 def lab(session: Session, cpus: tuple[CpuFacts, ...]) -> Lab:

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from hilagent import abi, errors, probe
 from hilagent.link.wire import Origin, Seen
+from hilagent.payload import SweepRequest
 from hilagent.probe import names
+from hilagent.result import SweepPass
 from tests.probe import sim
 
 
@@ -142,3 +144,42 @@ def test_a_narrow_sweep_sees_what_addresses_hide() -> None:
 def test_a_request_is_a_plain_value() -> None:
     request = probe.requests(abi.load("iss-2015"), "kvm")[0]
     assert replace(request, first=4, count=2).first == 4
+
+
+def test_sweeps_over_x0_leave_out_what_takes_an_address() -> None:
+    profile = abi.load("iss-2015")
+    requests = probe.by_value(profile, "hyp-stub")
+    assert {each.first for each in requests} == {profile.numbers["HVC_GET_VECTORS"], 4, 0xFFFF}
+    assert {each.swept for each in requests} == {"x0"}
+    for request in requests:
+        request.packed()
+
+
+def _over_x0(request: SweepRequest, *, crc_ok: bool = True, left_out: int = 0) -> SweepPass:
+    """A sweep over x0 that did one thing for the first half and another for the rest."""
+    iss = abi.load("iss-2015")
+    plain = sim.sweep(iss, "hyp-stub", replace(request, count=1, swept="imm"))
+    odd = replace(plain.sigs[0], x0=7, gpr_changed=1)
+    return replace(
+        plain, first=0, count=256, swept="x0", sigs=(plain.sigs[0], odd),
+        runs=((0, 128, 0), (128, 128, 1)), crc_ok=crc_ok, left_out=left_out,
+    )  # fmt: skip
+
+
+def test_a_sweep_over_x0_is_judged_at_its_immediate_signature_by_signature() -> None:
+    iss = abi.load("iss-2015")
+    request = next(each for each in probe.by_value(iss, "hyp-stub") if each.first == 4)
+    passes = probe.as_passes(_over_x0(request), request)
+    assert [each.runs for each in passes] == [((4, 1, 0),), ((4, 1, 1),)]
+    judged = probe.judge(iss, "hyp-stub", passes, sim.lab(), wanted=[probe.as_asked(request)])
+    assert [each.what for each in judged.cell("unknown", "result").findings] == ["x0"]
+
+
+def test_a_sweep_over_x0_that_lost_some_is_a_gap() -> None:
+    iss = abi.load("iss-2015")
+    request = next(each for each in probe.by_value(iss, "hyp-stub") if each.first == 4)
+    for lost in (_over_x0(request, crc_ok=False), _over_x0(request, left_out=3)):
+        passes = probe.as_passes(replace(lost, sigs=lost.sigs[:1] * 2), request)
+        judged = probe.judge(iss, "hyp-stub", passes, sim.lab(), wanted=[probe.as_asked(request)])
+        assert judged.gaps
+        assert judged.cell("unknown", "result").state is not probe.State.HELD

@@ -89,8 +89,8 @@ def _landing_unmasked(shot: Shot) -> None:
     shot.landing &= ~(1 << 17)
 
 
-def _stale_x1(shot: Shot) -> None:
-    shot.x[1] = shot.before.x[1]
+def _wrong_x1(shot: Shot) -> None:
+    shot.x[1] = 0x1234
 
 
 def _bad_sp(shot: Shot) -> None:
@@ -112,7 +112,7 @@ CASES: tuple[tuple[str, int, Breaks, str, str, str], ...] = (
     ("unknown returns 0", 0xBEEF, _x(0, 0), "result", "unknown", "x0"),
     ("get leaves x0", 1, lambda s: s.x.__setitem__(0, s.before.x[0]), "result", GET, "x0"),
     ("set returns 0", 2, _x(0, 0), "result", SET, "x0"),
-    ("call loses x1", 3, _stale_x1, "result", CALL, "x1"),
+    ("call loses x1", 3, _wrong_x1, "result", CALL, "x1"),
     ("call swaps arguments", 3, _swap_arguments, "callee-args", CALL, "x0"),
     ("call at EL1", 3, _lands_at_el1, "callee-state", CALL, "EL"),
     ("call with interrupts on", 3, _landing_unmasked, "callee-state", CALL, "DAIF"),
@@ -298,3 +298,22 @@ def test_a_callers_own_value_in_another_register_is_a_clobber_and_no_leak(iss: P
     assert judgement.cell(GET, "clobber").state is State.BROKEN
     assert judgement.cell(GET, "leak").state is State.HELD
     assert judgement.changes[GET]["x5"] == "breach"
+
+
+def test_a_call_that_keeps_more_than_it_must_is_not_accused(iss: Profile) -> None:
+    def keeps(shot: Shot) -> None:
+        if shot.imm == 3:
+            shot.x[1], shot.x[2] = shot.before.x[1], shot.before.x[2]
+
+    assert sim.judged(keeps, profile=iss, odd=[3]).cell(CALL, "result").state is State.HELD
+
+
+def test_a_restart_that_leaves_el2_changed_is_accused() -> None:
+    profile = abi.load("iss-6.12")
+
+    def cached(shot: Shot) -> None:
+        if shot.imm == 4:
+            shot.sys["SCTLR_EL2"] ^= 4
+
+    found = sim.judged(cached, profile=profile, odd=[4]).cell("HVC_SOFT_RESTART", "el2-state")
+    assert {each.what for each in found.findings} == {"SCTLR_EL2"}
