@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 
@@ -54,7 +55,8 @@ def connect(
         log: gets console text between packets.
         armoured: do not try raw frames.
         baud: of the slowest part of the line, for the first time-outs.
-        parallel: how many CPUs may sweep at the same time; 0: all.
+        parallel: how many CPUs may sweep at the same time; 0: all, or where ``emulated``
+            as many as this host has.
         silence_s: how long nothing may be heard before a request gives up.
 
     Raises:
@@ -71,7 +73,8 @@ def connect(
     hello = _greet(channel, deadline, tail)
     if not armoured and _raw_works(channel):
         session.armoured = False
-    return Payload(channel, hello, sleeping=emulated, parallel=parallel)
+    cores = os.cpu_count() or 1 if emulated else 0
+    return Payload(channel, hello, sleeping=emulated, parallel=parallel or cores)
 
 
 class _Tail:

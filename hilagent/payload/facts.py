@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hilagent import errors
 from hilagent.link import packed, wire
@@ -14,6 +14,18 @@ from hilagent.result import CpuFacts, Exchange, Frame, Sig, SweepPass
 from .channel import numbers
 
 _V_REGISTERS = 32
+
+
+def _offset(struct: packed.Struct, field: str) -> int:
+    at = 0
+    for name, kind, count in struct.fields:
+        if name == field:
+            return at
+        at += count * {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "s32": 4}[kind]
+    raise KeyError(field)
+
+
+_FRAME_SYS, _FRAME_V = _offset(wire.FRAME, "sys"), _offset(wire.FRAME, "v")
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,25 @@ def exchange(raw: bytes, judged: Sig | None = None) -> Exchange:
     return Exchange(frame(raw[:size]), frame(raw[size : 2 * size]), judged or sig(raw[2 * size :]))
 
 
+def frame_sizes(judged: Sig, *, whole: bool) -> tuple[int, int]:
+    """Return how much of the frames before and after tells what ``judged`` does not."""
+    if whole or judged.v_changed:
+        return wire.FRAME.size, wire.FRAME.size
+    same = judged.seen in (wire.Seen.RETURNED, wire.Seen.CALLED) and not judged.sys_changed
+    return _FRAME_V, _FRAME_SYS if same else _FRAME_V
+
+
+def partial_exchange(before: bytes, after: bytes, judged: Sig) -> Exchange:
+    """Return a pair of frames of which the ends were not fetched: ``v`` is then empty,
+    and ``after.sys``, unchanged, is ``before.sys``."""
+    if len(after) < _FRAME_V:
+        after += before[len(after) : _FRAME_V]
+    pair = [frame(raw.ljust(wire.FRAME.size, b"\0")) for raw in (before, after)]
+    if len(before) < wire.FRAME.size:
+        pair = [replace(each, v=()) for each in pair]
+    return Exchange(pair[0], pair[1], judged)
+
+
 @dataclass(frozen=True)
 class SweepHead:
     """The fixed part of a sweep's result, and the size of the rest."""
@@ -196,12 +227,3 @@ def _tuple(values: int | tuple[int, ...]) -> tuple[int, ...]:
 def _need(what: str, raw: bytes, size: int) -> None:
     if len(raw) < size:
         raise errors.LinkError(f"{what}: {len(raw)} bytes instead of {size}")
-
-
-def _offset(struct: packed.Struct, field: str) -> int:
-    at = 0
-    for name, kind, count in struct.fields:
-        if name == field:
-            return at
-        at += count * {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "s32": 4}[kind]
-    raise KeyError(field)

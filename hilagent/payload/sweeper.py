@@ -69,22 +69,26 @@ class Sweeper:
                 arrived(ended.request, done[ended.request])
         return [done[index] for index in range(len(requests))]
 
-    def frame(self, swept: SweepPass, index: int) -> Exchange:
-        """Fetch the evidence of one signature. Raises `errors.StateError` where a later
+    def frame(self, swept: SweepPass, index: int, *, whole: bool = True) -> Exchange:
+        """Fetch the evidence of one signature, or what of it isn't known from the signature:
+        vector registers only where one changed. Raises `errors.StateError` where a later
         job on that CPU has overwritten it, `errors.UsageError` where there is none."""
         newest, job, frames = self._newest.get(swept.cpu, (None, None, 0))
         if job is None or newest is None or newest.job != swept.job:
             raise errors.StateError(f"CPU {swept.cpu} has swept again: its frames are gone")
         if not 0 <= index < frames:
             raise errors.UsageError(f"no frames for signature {index}")
-        size = 2 * wire.FRAME.size
+        judged = swept.sigs[index]
+        at = wire.FRAMES_OFFSET + index * 2 * wire.FRAME.size
+        sizes = facts.frame_sizes(judged, whole=whole)
         try:
-            pair = self._jobs.result(job, wire.FRAMES_OFFSET + index * size, size)
+            before = self._jobs.result(job, at, sizes[0])
+            after = self._jobs.result(job, at + wire.FRAME.size, sizes[1])
         except Refused as refused:
             raise errors.StateError(
                 f"CPU {swept.cpu} has run another job: its frames are gone"
             ) from refused
-        return facts.exchange(pair, swept.sigs[index])
+        return facts.partial_exchange(before, after, judged)
 
     def _queues(self, requests: Sequence[SweepRequest]) -> dict[int, deque[int]]:
         queues: dict[int, deque[int]] = {}
@@ -139,7 +143,7 @@ class Sweeper:
     def _with_frames(self, swept: SweepPass, want: Want | None, most: int) -> SweepPass:
         there = self._newest[swept.cpu][2]
         chosen = [i for i, sig in enumerate(swept.sigs[:there]) if want is not None and want(sig)]
-        frames = {i: self.frame(swept, i) for i in chosen[:most]}
+        frames = {i: self.frame(swept, i, whole=False) for i in chosen[:most]}
         return dataclasses.replace(swept, frames=frames)
 
     def _placed(self, trouble: Silence | errors.BoardReset) -> Exception:
