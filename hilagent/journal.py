@@ -232,7 +232,9 @@ class Run:
             return code
         if end.get("usage"):
             return result.EXIT_USAGE
-        return result.EXIT_BUG if end.get("bug") else code
+        if end.get("bug"):
+            return result.EXIT_BUG
+        return result.EXIT_LAB if end.get("lab") and code == result.EXIT_OK else code
 
 
 def read(run_dir: Path) -> Run:

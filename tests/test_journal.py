@@ -169,6 +169,7 @@ def test_listeners_hear_every_record(tmp_path: Path) -> None:
         ({"signal": "SIGTERM"}, 143),
         ({"usage": "bad file"}, 2),
         ({"bug": "trace"}, 3),
+        ({"lab": "the switch does not answer"}, 125),
     ],
 )
 def test_the_end_record_decides_where_the_table_can_not(

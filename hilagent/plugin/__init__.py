@@ -18,6 +18,7 @@ keeps pytest's exit codes.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     judged = [item for item in session.items if _is_judged(item)]
     if judged and not session.config.option.collectonly:
-        runs.of(session.config).plan([collected.test_id(item) for item in judged])
+        with _usage():
+            runs.of(session.config).plan([collected.test_id(item) for item in judged])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -115,7 +117,19 @@ def pytest_report_teststatus(
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if runs.KEY in session.config.stash:
-        runs.of(session.config).end()
+        _end(runs.of(session.config))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if runs.KEY in config.stash:
+        _end(runs.of(config))
+
+
+def _end(run: runs.Run) -> None:
+    try:
+        run.end()
+    except errors.WorldError as exc:  # the reports can't be written; the journal is closed
+        warnings.warn(pytest.PytestWarning(f"hilagent: {exc.message}"), stacklevel=1)
 
 
 def pytest_terminal_summary(
@@ -178,9 +192,9 @@ def _settings(config: pytest.Config) -> Settings:
 
 @contextlib.contextmanager
 def _usage() -> Iterator[None]:
-    """Turn the caller's mistake into pytest's own error for it."""
+    """Turn what keeps a run from beginning into pytest's own error for it."""
     try:
         yield
-    except errors.UsageError as exc:
+    except (errors.UsageError, errors.LabError) as exc:
         hint = f" ({exc.hint})" if exc.hint else ""
         raise pytest.UsageError(exc.message + hint) from exc

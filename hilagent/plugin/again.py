@@ -22,6 +22,7 @@ def run(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     done = _run_once(item, nextitem)
     outcome = reports.outcome_of(collected.test_id(item), done)
+    _distrust(item, outcome)
     if outcome.verdict.accuses and not outcome.measured and _repeatable(item):
         if outcome.verdict is not Verdict.HANG:
             the_run.journal().outcome(outcome)
@@ -30,6 +31,14 @@ def run(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     for report in done:
         hook.pytest_runtest_logreport(report=report)
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+
+def _distrust(item: pytest.Item, outcome: Outcome) -> None:
+    """Let the next test begin at power where this one left nobody knows what."""
+    session = runs.of(item.config).opened
+    fine = {Verdict.PASS, Verdict.UNSUPPORTED, Verdict.FAIL}
+    if session is not None and not collected.is_suite(item) and outcome.verdict not in fine:
+        session.taint(outcome.message)
 
 
 def _run_once(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
@@ -51,6 +60,7 @@ def _again(
         session.taint("what accused is measured again after a fresh boot")
     with session.again():
         second = reports.outcome_of(first.test, _run_once(item, nextitem))
+    _distrust(item, second)
     outcome = combine(first, second)
     deciding, _ = reports.worst_of(done)
     shown = reports.Judged(

@@ -80,8 +80,7 @@ class Run:
         if self._journal is None:
             settings = self.settings
             run_dir = self._chosen_dir or journals.new_run_dir(settings.board.name)
-            run_dir.mkdir(parents=True, exist_ok=True)
-            self._journal = journals.Journal(run_dir)
+            self._journal = _begun(run_dir)
             self.run_dir = run_dir
             self._journal.listeners += [self._learn, *self._listeners]
             self._journal.run(**_facts(settings))
@@ -162,7 +161,21 @@ class CutShort:
             self._run.note_end(signal=signals.signal_of(exc))
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        self._run.note_bug(excinfo.value)
+        if isinstance(excinfo.value, errors.WorldError):  # a full disk under the journal
+            self._run.note_end(lab=excinfo.value.message)
+        else:
+            self._run.note_bug(excinfo.value)
+
+
+def _begun(run_dir: Path) -> journals.Journal:
+    if (run_dir / journals.NAME).exists():
+        hint = "name a new one; a run is never overwritten"
+        raise errors.UsageError(f"{run_dir} already holds a run", hint=hint)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise errors.UsageError(f"{run_dir}: can't be made: {exc.strerror}") from exc
+    return journals.Journal(run_dir)
 
 
 def _facts(settings: Settings) -> dict[str, object]:

@@ -47,10 +47,12 @@ def verdict(run: Run) -> result.Verdict:
     passed = [v for v in found if v not in {result.Verdict.PASS, result.Verdict.UNSUPPORTED}]
     if passed:
         return result.worst(passed)
+    unfinished = result.Verdict.UNFINISHED
     return {
         result.EXIT_OK: result.Verdict.PASS,
         result.EXIT_BUG: result.Verdict.BUG,
-    }.get(run.exit_code, result.Verdict.UNFINISHED)
+        result.EXIT_LAB: result.Verdict.INFRA if run.end and run.end.get("lab") else unfinished,
+    }.get(run.exit_code, unfinished)
 
 
 def _test(outcome: result.Outcome) -> dict[str, Any]:

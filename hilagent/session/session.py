@@ -128,6 +128,7 @@ class Session:
                 self._observed[place] = measure()
             except errors.WorldError as exc:
                 self._observed[place] = exc
+                self.taint(exc.message)
         found = self._observed[place]
         if isinstance(found, errors.WorldError):
             raise found.with_traceback(None)

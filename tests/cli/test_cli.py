@@ -164,6 +164,27 @@ def test_a_file_that_can_not_be_collected_is_a_usage_error_and_shown(
     assert "nonesuch_module" in capfd.readouterr().err
 
 
+def test_a_disk_that_fills_up_is_the_labs_and_the_board_is_off(
+    bench: fakes.FakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: journal.Journal, outcome: object) -> None:
+        raise errors.LabError("journal.jsonl: can't be written: No space left on device")
+
+    monkeypatch.setattr(journal.Journal, "outcome", full)
+    path = _mine(tmp_path, "def test_a(hilagent_uboot): pass\n")
+    assert cli.main(["run", "--tests", path]) == 125
+    assert bench.did[-1] == "off"
+
+
+def test_a_switch_that_fails_at_the_end_is_no_pass(
+    bench: fakes.FakeBench, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bench.fail["off"] = [errors.LabError("the outlet does not answer")]
+    path = _mine(tmp_path, "def test_a(hilagent_uboot): pass\n")
+    assert cli.main(["run", "--tests", path]) == 125
+    assert "the outlet does not answer" in capfd.readouterr().out
+
+
 def test_json_on_stdout_is_nothing_but_json(
     bench: fakes.FakeBench, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

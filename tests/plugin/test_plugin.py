@@ -176,6 +176,37 @@ def test_a_hang_that_comes_again_accuses(run: Bed, pytester: pytest.Pytester) ->
     assert (outcome.verdict, outcome.times) == (Verdict.HANG, "2 of 2")
 
 
+def test_after_a_lost_link_the_next_test_begins_at_power(
+    run: Bed, pytester: pytest.Pytester, bench: fakes.FakeBench
+) -> None:
+    result = run("""
+        from hilagent import errors
+        def test_a(hilagent_payload): raise errors.LinkError("cut")
+        def test_b(hilagent_payload): assert hilagent_payload.boot == 2
+    """)
+    result.assert_outcomes(errors=1, passed=1)
+
+
+def test_a_second_measurement_that_crashes_is_not_left_running(
+    run: Bed, pytester: pytest.Pytester, bench: fakes.FakeBench
+) -> None:
+    run("""
+        from hilagent import errors
+        def test_a(hilagent_payload):
+            if hilagent_payload.boot == 2: raise errors.TargetCrash("oops")
+            assert False
+        def test_b(hilagent_payload): assert hilagent_payload.boot == 3
+    """)
+    assert [o.verdict for o in ended(pytester).outcomes.values()] == [Verdict.FAIL, Verdict.PASS]
+
+
+def test_a_run_directory_is_never_overwritten(run: Bed, pytester: pytest.Pytester) -> None:
+    run("def test_a(hilagent_board): pass")
+    result = run("def test_a(hilagent_board): pass")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*already holds a run*"])
+
+
 def test_an_xfail_hides_an_accusation_but_no_lost_link(run: Bed, pytester: pytest.Pytester) -> None:
     result = run("""
         import pytest

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real rooms joined, on a board that is scripted byte by byte behind a pty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hilagent import abi, errors, journal
+from hilagent import board as boards
+from hilagent.journal import Journal
+from hilagent.session.machine import State
+from hilagent.session.open import open as open_session
+from hilagent.session.settings import Request, Settings
+from hilagent.session.subject import Subject
+from hilagent.suites import observe
+from hilagent.testing import PtyBoard, ScriptedBoard, Traits, UBootTraits, behaviour
+
+STUB = Subject("reference-stub", "hyp-stub", blob=bytes(0x800))
+BED = """\
+schema: 1
+name: bed
+description: a scripted board
+soc: scripted
+emulated: false
+cpus: 2
+console: {{kind: serial, path: {path}}}
+power: {{kind: command, "on": ["true"], "off": ["true"]}}
+uboot:
+  prompt: "=> "
+  autoboot: Hit any key to stop autoboot
+  load_addr: 0x40200000
+  prompt_timeout_s: 1
+  network: {{mode: none}}
+  transfer_timeout_s: 8
+transfers: [ymodem]
+payload: {{entry_el: 2, psci: smc, timeout_s: 3}}
+"""
+FAST = UBootTraits(autoboot_s=0.05)
+
+
+class Switch:
+    """A power back-end that switches a scripted board, or lies about it."""
+
+    def __init__(self, pty: PtyBoard, board: ScriptedBoard) -> None:
+        self.pty, self.board, self.did, self.lies = pty, board, list[str](), False
+
+    def on(self) -> None:
+        self.did.append("on")
+        if not (self.lies and len(self.did) > 1):
+            self.pty.change(lambda: self.board.power(True))
+
+    def off(self) -> None:
+        self.did.append("off")
+        if not self.lies:
+            self.pty.change(lambda: self.board.power(False))
+
+    def cycle(self) -> None:
+        self.off()
+        self.on()
+
+    def state(self) -> bool | None:
+        return None
+
+    def alive(self) -> bool | None:
+        return None
+
+
+class Bed:
+    """A scripted board with everything around it that a session needs."""
+
+    def __init__(self, pty: PtyBoard, board: ScriptedBoard, tmp_path: Path) -> None:
+        self.board, self.switch = board, Switch(pty, board)
+        (tmp_path / "bed.yaml").write_text(BED.format(path=pty.path))
+        self.run_dir = tmp_path / "run"
+        self.run_dir.mkdir()
+        self.journal = Journal(self.run_dir)
+        found = boards.load("bed", dirs=[tmp_path])
+        self.settings = Settings(Request(), found, abi.load("iss-2015"), (STUB,), "ymodem")
+
+
+@pytest.fixture
+def traits() -> Traits:
+    return Traits(cpus=2)
+
+
+@pytest.fixture
+def uboot() -> UBootTraits:
+    return FAST
+
+
+@pytest.fixture
+def bed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traits: Traits, uboot: UBootTraits
+) -> Iterator[Bed]:
+    monkeypatch.setenv("HILAGENT_STATE", str(tmp_path / "state"))
+    board = ScriptedBoard(uboot=uboot, payload=traits, behaviour=behaviour.hyp_stub, powered=False)
+    with PtyBoard(board) as pty:
+        bed = Bed(pty, board, tmp_path)
+        monkeypatch.setattr("hilagent.power.open", lambda *_: bed.switch)
+        monkeypatch.setattr(
+            "hilagent.session.open.RealBench.build",
+            lambda self: setattr(self, "_image", bytes(56) + b"ARM\x64" + bytes(4)),
+        )
+        yield bed
+        bed.journal.close()
+
+
+def test_from_off_to_a_verdict_and_off_again(bed: Bed) -> None:
+    with open_session(bed.settings, bed.journal) as session:
+        assert bed.switch.did == []
+        judged = observe.vectors(session, bed.settings, STUB)
+        assert judged.judgement is not None
+        assert judged.judgement.findings == ()
+        assert session.state is State.PAYLOAD
+    assert bed.switch.did == ["on", "off"]
+    assert not bed.board.powered
+    names = {path.name for path in bed.run_dir.iterdir()}
+    assert {"console.raw", "console.tx", "console.idx"} <= names
+
+
+def test_one_console_log_a_run_however_often_it_boots(bed: Bed) -> None:
+    with open_session(bed.settings, bed.journal) as session:
+        session.uboot()
+        first = (bed.run_dir / "console.raw").stat().st_size
+        session.taint("crash")
+        session.uboot()
+    assert (bed.run_dir / "console.raw").read_bytes().count(b"U-Boot 2023") >= 2
+    assert (bed.run_dir / "console.raw").stat().st_size > first
+
+
+def test_whatever_is_raised_the_board_is_off_and_the_lock_is_free(bed: Bed) -> None:
+    for exc in (KeyboardInterrupt(), errors.TargetCrash("x"), ZeroDivisionError()):
+        with pytest.raises(type(exc)):
+            _raise(bed, exc)
+        assert bed.switch.did[-1] == "off"
+
+
+def _raise(bed: Bed, exc: BaseException) -> None:
+    with open_session(bed.settings, bed.journal) as session:
+        session.uboot()
+        raise exc
+
+
+def test_a_board_in_use_is_refused_before_it_is_touched(bed: Bed) -> None:
+    with open_session(bed.settings, bed.journal):
+        used = pytest.raises(errors.LabError, match="is in use by")
+        with used, open_session(bed.settings, bed.journal):
+            pass
+    assert bed.switch.did == ["off"]
+
+
+def test_a_switch_that_lies_is_no_fresh_boot(bed: Bed) -> None:
+    bed.switch.lies = True
+    with open_session(bed.settings, bed.journal) as session:
+        session.payload(STUB)
+        session.taint("hang")
+        with pytest.raises(errors.LabError, match="not reached in 3 tries"):
+            session.payload(STUB)
+    assert bed.switch.did.count("on") == 4
+
+
+@pytest.mark.parametrize("uboot", [UBootTraits(never_prompts=True)])
+def test_a_u_boot_that_never_prompts_is_the_labs_and_asked_three_times(bed: Bed) -> None:
+    never = pytest.raises(errors.LabError, match="U-Boot never came to its prompt")
+    with open_session(bed.settings, bed.journal) as session, never:
+        session.payload(STUB)
+    assert bed.switch.did.count("on") == 3
+    run = journal.read(bed.run_dir)
+    assert [r for r in run.records if r["kind"] == "note" and r.get("blame") == "infra"]
+
+
+@pytest.mark.parametrize("traits", [Traits(entry_el=1)])
+def test_a_payload_entered_at_el1_is_a_precondition(bed: Bed) -> None:
+    refused = pytest.raises(errors.PreconditionError, match="EL1")
+    with open_session(bed.settings, bed.journal) as session, refused:
+        session.payload(STUB)
+    assert bed.switch.did == ["on", "off"]
+
+
+@pytest.mark.parametrize("traits", [Traits(cpus=1)])
+def test_a_cpu_that_the_board_declares_and_has_not_is_said(bed: Bed) -> None:
+    from hilagent.suites import verdicts
+
+    with open_session(bed.settings, bed.journal) as session:
+        observe.vectors(session, bed.settings, STUB)
+        with pytest.raises(errors.PreconditionError, match="declares 2 CPUs, and CPU 1 did not"):
+            verdicts.check_cpus(session)
