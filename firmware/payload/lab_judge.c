@@ -20,6 +20,10 @@ static uint32_t sve_judge(struct save *s)
 	const struct sve *in = s->sve, *out = s->sve + 1;
 	uint32_t words = lab_vl_words(), changed = 0;
 
+	if (!lab_differs(in, out, sizeof(*in))) {
+		memcpy(s->out.v, s->in.v, sizeof(s->in.v));
+		return 0;
+	}
 	for (uint32_t i = 0; i < 32 * words; i++) {
 		if (i % words < 2)
 			s->out.v[i / words * 2 + i % words] = out->z[i];
