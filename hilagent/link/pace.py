@@ -31,7 +31,7 @@ class Rtt:
         self,
         baud: int = 115_200,
         start_s: float = 0.25,
-        floor_s: float = 0.02,
+        floor_s: float = 0.008,
         ceiling_s: float = 4.0,
     ) -> None:
         self._smooth_s = start_s

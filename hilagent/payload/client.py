@@ -201,6 +201,7 @@ class Payload:
         Args:
             x: register number to value; all others hold the seed's pattern.
             direct: VBAR_EL2 is the table under test itself; brought home by ``home_imm``.
+                The frames then hold vector registers only where one changed.
             extra: other fields of ``wire.JOB``.
         """
         request = SweepRequest(
@@ -211,8 +212,11 @@ class Payload:
         job = request.packed(kind, home_imm=home_imm, **(extra or {}))
         with self._awake(cpu):
             ended = self._jobs.run(job, cpu=cpu, origin=origin, what=f"hvc #{imm:#x}")
-            raw = self._jobs.result(ended, 0, 2 * wire.FRAME.size + wire.SIG.size)
-        return facts.exchange(raw)
+            judged = facts.sig(self._jobs.result(ended, 2 * wire.FRAME.size, wire.SIG.size))
+            sizes = facts.frame_sizes(judged, whole=not direct)
+            before = self._jobs.result(ended, 0, sizes[0])
+            after = self._jobs.result(ended, wire.FRAME.size, sizes[1])
+        return facts.partial_exchange(before, after, judged)
 
     def vectors(
         self, target: int, blob: bytes = b"", offset: int = 0, *, serves_el2: bool = False

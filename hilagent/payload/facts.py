@@ -120,12 +120,6 @@ def frame(raw: bytes) -> Frame:
     )
 
 
-def exchange(raw: bytes, judged: Sig | None = None) -> Exchange:
-    """Return a pair of frames and their sig (which stands after them where not given)."""
-    size = wire.FRAME.size
-    return Exchange(frame(raw[:size]), frame(raw[size : 2 * size]), judged or sig(raw[2 * size :]))
-
-
 def frame_sizes(judged: Sig, *, whole: bool) -> tuple[int, int]:
     """Return how much of the frames before and after tells what ``judged`` does not."""
     if whole or judged.v_changed:
