@@ -95,7 +95,7 @@ def test_a_prompt_that_the_board_file_has_wrong_is_named(tmp_path: Path) -> None
 
 @pytest.mark.hil
 def test_an_emulator_that_is_killed_in_mid_sweep_is_the_labs(tmp_path: Path) -> None:
-    with started(["run", "qemu-virt"], tmp_path) as agent:
+    with started(["run", "qemu-virt", "--suite", "architecture"], tmp_path) as agent:
         assert agent.until(lambda: agent.swept() > 0, Deadline.after(60))
         (pid,) = agent.emulators()
         os.kill(pid, signal.SIGKILL)
