@@ -29,7 +29,7 @@ from .pace import ChunkSize, Rtt
 
 _REPEAT_GAP_S = 0.002
 _RAW_TRIES = 4  # then a raw request is repeated armoured, every second time
-_GIVE_UP_RAW = 2  # requests in a row that only came through armoured
+_GIVE_UP_RAW = 8  # such repeats in a row: noise alone does it once in 10 million requests
 XON = b"\x11"
 """Sent before what follows a raw packet that may have held an XOFF."""
 _ANY_RUN = frozenset({wire.Event.BOOT, wire.Event.LOG, wire.Event.DYING})
@@ -104,6 +104,8 @@ class Session:
         self._rtt = Rtt(baud)
         self._decoder = Decoder()
         self._pending: _Pending | None = None
+        self.fallback = True
+        """Whether a raw request that keeps failing is repeated armoured."""
         self._only_armoured = 0
         self._answered = 0  # the last request, where a time-out repeated it
 
@@ -234,7 +236,7 @@ class Session:
 
     def _encoding(self, pending: _Pending) -> bool:
         stuck = pending.failures >= _RAW_TRIES and pending.failures % 2 == 0
-        return pending.packet.armoured or stuck
+        return pending.packet.armoured or (stuck and self.fallback)
 
     def _learn_encoding(self, pending: _Pending, armoured: bool) -> None:
         """Stay armoured once raw requests do not come through any more."""

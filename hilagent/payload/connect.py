@@ -159,7 +159,7 @@ def _raw_works(channel: Channel) -> bool:
     bytes now and then in pieces, since a filter always fails and a loss does not: at 1 %
     a byte a piece of 16 passes in 12 tries but for one time in 1,000."""
     session = channel.session
-    session.armoured = False
+    session.armoured = session.fallback = False
     try:
         if _echoes(channel, wire.Op.HELLO, EVERY_BYTE, 1):
             return True
@@ -170,7 +170,7 @@ def _raw_works(channel: Channel) -> bool:
         _release(channel)
         return False
     finally:
-        session.armoured = True
+        session.armoured = session.fallback = True
 
 
 def _release(channel: Channel) -> None:

@@ -156,7 +156,8 @@ def test_a_raw_request_that_never_arrives_is_repeated_armoured_and_that_is_learn
     """Some byte pattern that the hello did not hold is eaten by the line."""
     session = greeted()
     now = 1.0
-    for _ in range(2):
+    for _ in range(8):
+        assert not session.armoured  # a few of them may be noise
         out = session.request(wire.Op.WRITE, b"x", now)
         while not sent(out).armoured:
             now = session.wake_s
@@ -165,6 +166,16 @@ def test_a_raw_request_that_never_arrives_is_repeated_armoured_and_that_is_learn
         now += 0.001
         assert session.feed(reply_to(sent(out)), now) is not None
     assert session.armoured
+
+
+def test_without_the_fallback_a_raw_request_is_only_repeated_raw() -> None:
+    session = greeted()
+    session.fallback = False
+    out, now = session.request(wire.Op.ECHO, b"x", 1.0), 1.0
+    for _ in range(20):
+        assert not sent(out).armoured
+        now = session.wake_s
+        out = session.due(now)
 
 
 def test_sequence_numbers_skip_zero_when_they_wrap() -> None:

@@ -161,9 +161,10 @@ def test_armour_can_be_asked_for() -> None:
     assert b.twin.executed == [wire.Op.HELLO]
 
 
+@pytest.mark.parametrize("rate", [0.001, 0.01])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_line_that_only_loses_bytes_now_and_then_stays_raw(seed: int) -> None:
-    rare = Faults.spread(0.001)
+def test_a_line_that_only_loses_bytes_now_and_then_stays_raw(seed: int, rate: float) -> None:
+    rare = Faults.spread(rate)
     assert bench(to_board=rare, to_host=rare, seed=seed).connect().encoding == "raw"
 
 
