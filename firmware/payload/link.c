@@ -28,12 +28,12 @@ static struct {
 	uint8_t raw; /* encoding of the last good request, so of events; armoured before it */
 	uint8_t heard; /* a HELLO was accepted */
 	uint8_t owed; /* the reply is sent by the CPU that takes the link */
-	uint8_t moved;
 	uint32_t lost_said;
 	uint64_t beacon_at, nak_at, lost_at;
 } link;
 
 static volatile uint32_t offer_seen[NR_CPUS]; /* each written by its CPU */
+static uint8_t gone[NR_CPUS]; /* each used by its CPU alone: it has handed the link over */
 
 static void put(void *to, uint8_t byte)
 {
@@ -97,22 +97,25 @@ static void turn_away(const struct wire_head *head, uint32_t status, uint32_t de
  * Hands the UART to rp.cpu: offered, accepted within OFFER_SECONDS, then let go; or taken back.
  * Returns 1 when it is gone.
  */
-static int hand_over(void)
+static int hand_over(struct pcpu *self)
 {
 	struct pcpu *other = pcpu_of(link.rp.cpu);
 	uint64_t start = now();
+	uint32_t taken;
 
 	line_drain();
 	other->mail.take_link = 1;
 	sev();
 	while (!offer_seen[link.rp.cpu] && now() - start < OFFER_SECONDS * ticks_per_second())
 		line_poll();
-	link.owed = (uint8_t)offer_seen[link.rp.cpu];
-	link.moved = link.owed;
+	taken = offer_seen[link.rp.cpu] != 0;
+	link.owed = (uint8_t)taken;
+	gone[self->index] = (uint8_t)taken;
 	dsb();
-	other->mail.take_link = link.owed ? 2 : 0;
+	other->mail.take_link =
+		taken ? 2 : 0; /* from here on `link` and the ring are the other's */
 	sev();
-	return link.moved;
+	return (int)taken;
 }
 
 static void finish(struct pcpu *self, uint32_t op, uint32_t status)
@@ -122,7 +125,7 @@ static void finish(struct pcpu *self, uint32_t op, uint32_t status)
 	fill_head(link.reply, KIND_REPLY, op, link.seq, status);
 	link.reply_size = frame_finish(link.reply, link.rp.size);
 	if (after == AFTER_MOVE) {
-		if (hand_over())
+		if (hand_over(self))
 			return;
 		fill_head(link.reply, KIND_REPLY, op, link.seq, STATUS_FAILED);
 		link.reply_size = frame_finish(link.reply, 0);
@@ -251,7 +254,7 @@ static void receive(struct pcpu *self)
 	int byte;
 
 	line_poll();
-	while (!link.moved && (byte = line_next()) >= 0) {
+	while (!gone[self->index] && (byte = line_next()) >= 0) {
 		enum rx_event event = rx_byte(&link.rx, (uint8_t)byte);
 
 		line_poll();
@@ -265,13 +268,13 @@ static void receive(struct pcpu *self)
 void link_serve(struct pcpu *self)
 {
 	link.cpu = self->index;
-	link.moved = 0;
+	gone[self->index] = 0;
 	if (link.owed)
 		send_reply();
 	link.owed = 0;
-	while (!link.moved) {
+	while (!gone[self->index]) {
 		receive(self);
-		if (link.moved)
+		if (gone[self->index])
 			return;
 		line_rest(jobs_any_running() ? REST_BUSY_US : REST_US);
 		jobs_watch(self);

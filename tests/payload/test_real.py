@@ -139,6 +139,16 @@ def test_a_console_that_is_not_8_bit_clean_gets_armour(console: str, name: str) 
         assert payload.read(payload.hello.scratch, len(data)) == data
 
 
+def test_the_link_moves_from_cpu_to_cpu_and_neither_is_lost(console: str) -> None:
+    """A CPU that went on believing itself the owner took no job: one move in 30 did it."""
+    with talk(console) as (payload, _):
+        payload.start_cpus()
+        for owner in (1, 0) * 100:
+            payload.move_link(owner)
+            (swept,) = payload.sweep([SweepRequest(cpu=1 - owner, count=16)])
+            assert (payload.link_cpu, swept.cpu, swept.count) == (owner, 1 - owner, 16)
+
+
 def test_after_a_reset_it_boots_again_with_another_boot_id(console: str) -> None:
     with talk(console) as (payload, _):
         payload.reset()
