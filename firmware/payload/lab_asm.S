@@ -161,6 +161,8 @@ fn lab_issue
 	ldr	x1, [x0, #(SAVE_IN + FRAME_PSTATE)]
 	msr	spsr_el2, x1
 	msr	mair_el2, xzr
+	ldr	x1, [x0, #(SAVE_IN + FRAME_SYS + 8 * SYS_TPIDR_EL2)]
+	msr	tpidr_el2, x1		/* the last way home may have used it */
 	ldr	x3, [x0, #SAVE_SVE]
 	cbnz	x3, 1f
 	add	x2, x0, #(SAVE_IN + FRAME_V)

@@ -233,8 +233,9 @@ void lab_file_repair(struct pcpu *p, const struct wire_sig *sig)
 {
 	if (sig->flags & 0x10)
 		drain_serror(p);
-	if (sig->sys_changed || sig->seen != SEEN_RETURNED)
-		load_sysregs(save_of(p));
+	if (sig->sys_changed || sig->seen == SEEN_LANDED || sig->seen == SEEN_EL2_FAULT ||
+	    sig->seen == SEEN_EL1_FAULT || sig->seen == SEEN_LOST)
+		load_sysregs(save_of(p)); /* slow where a register has side effects */
 	if (sig->flags & 1)
 		page_fill(p);
 }

@@ -5,6 +5,8 @@
 #include "lab_internal.h"
 #include "mem.h"
 
+_Static_assert(FRAME_SP == 31 * 8 && FRAME_PC == 32 * 8, "x0-x30 and SP are compared at once");
+
 #define ESR_EC(esr) (((esr) >> 26) & 0x3f)
 #define EC_HVC64 0x16u
 #define EC_BRK64 0x3cu
@@ -167,13 +169,14 @@ void lab_file_judge(struct pcpu *p, const struct wire_job *job, uint32_t id, uin
 	struct wire_frame *out = &s->out;
 	uint32_t gpr = 0, z, v = lab_file_v(s, &z);
 
-	for (uint32_t r = 0; r < 31; r++)
-		gpr |= (uint32_t)(out->x[r] != in->x[r]) << r;
+	out->sp = out->sys[lab_sp_of(job)];
+	if (lab_differs(out->x, in->x, FRAME_PC)) /* x0-x30 and SP */
+		for (uint32_t r = 0; r < 31; r++)
+			gpr |= (uint32_t)(out->x[r] != in->x[r]) << r;
 	*sig = (struct wire_sig){
 		.gpr_changed = gpr, .v_changed = v, .z_changed = z, .first = imm
 	};
 	sig->sys_changed = lab_file_sys(s, id);
-	out->sp = out->sys[lab_sp_of(job)];
 	sig->gpr_changed |= (uint32_t)(out->sp != in->sp) << 31;
 	sig->x0 = gpr & 1 ? out->x[0] : 0;
 	sig->pstate_diff = (uint32_t)(pstate_out(s) ^ in->pstate);
