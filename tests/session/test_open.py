@@ -177,7 +177,9 @@ def test_a_payload_entered_at_el1_is_a_precondition(bed: Bed) -> None:
     refused = pytest.raises(errors.PreconditionError, match="EL1")
     with open_session(bed.settings, bed.journal) as session, refused:
         session.payload(STUB)
-    assert bed.switch.did == ["on", "off"]
+    lines = (bed.run_dir / journal.NAME).read_text().splitlines()
+    lab = [line for line in lines if '"blame":"infra"' in line]  # a loaded host may cost a try
+    assert bed.switch.did == ["on", "off"] * (1 + len(lab)), lines
 
 
 @pytest.mark.parametrize("traits", [Traits(cpus=1)])
