@@ -14,17 +14,12 @@ from hilagent.build import cache, compile, payload, sources
 from hilagent.errors import LabError, UsageError
 from hilagent.link import wire
 
-needs_compiler = pytest.mark.skipif(
-    shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 compiler"
-)
-
 
 @pytest.fixture(scope="module")
 def built() -> payload.PayloadBuild:
     return payload.build_payload()
 
 
-@needs_compiler
 def test_two_builds_in_different_folders_are_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built: payload.PayloadBuild
 ) -> None:
@@ -40,7 +35,6 @@ def test_two_builds_in_different_folders_are_the_same_bytes(
     assert again.image == tmp_path / "out" / "payload.bin"
 
 
-@needs_compiler
 def test_the_image_is_an_arm64_image_of_32_kib_at_most(built: payload.PayloadBuild) -> None:
     image = built.image.read_bytes()
     offset, size, flags = struct.unpack_from("<QQQ", image, 8)
@@ -51,7 +45,6 @@ def test_the_image_is_an_arm64_image_of_32_kib_at_most(built: payload.PayloadBui
     assert size % 4096 == 0
 
 
-@needs_compiler
 def test_the_build_id_is_in_the_image_and_no_path_is(built: payload.PayloadBuild) -> None:
     image, elf = built.image.read_bytes(), built.elf.read_bytes()
     assert image.count(bytes.fromhex(built.build_id)) == 1
@@ -60,7 +53,6 @@ def test_the_build_id_is_in_the_image_and_no_path_is(built: payload.PayloadBuild
         assert not re.search(rb"20\d\d-\d\d|GCC: ", data)
 
 
-@needs_compiler
 def test_nothing_is_left_to_relocate(built: payload.PayloadBuild) -> None:
     from elftools.elf.elffile import ELFFile
 
@@ -72,7 +64,6 @@ def test_nothing_is_left_to_relocate(built: payload.PayloadBuild) -> None:
         assert got is None or got["sh_size"] <= 32
 
 
-@needs_compiler
 def test_the_second_build_compiles_nothing(
     monkeypatch: pytest.MonkeyPatch, built: payload.PayloadBuild
 ) -> None:
@@ -89,7 +80,6 @@ def test_a_missing_compiler_says_what_to_install(
     assert "gcc-aarch64-linux-gnu" in caught.value.hint
 
 
-@needs_compiler
 def test_an_error_in_a_source_is_shown_as_the_compiler_says_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +93,6 @@ def test_an_error_in_a_source_is_shown_as_the_compiler_says_it(
         payload.build_payload()
 
 
-@needs_compiler
 def test_early_breadcrumbs_are_compiled_in_on_request(built: payload.PayloadBuild) -> None:
     early = payload.build_payload(early_uart=0x9000000)
     assert early.build_id != built.build_id
@@ -111,7 +100,6 @@ def test_early_breadcrumbs_are_compiled_in_on_request(built: payload.PayloadBuil
     assert (0x9000000).to_bytes(8, "little") not in built.image.read_bytes()
 
 
-@needs_compiler
 def test_wire_h_agrees_with_the_protocol_field_by_field(tmp_path: Path) -> None:
     lines = ["#include <stddef.h>", '#include "wire.h"']
     for item in wire.STRUCTS:
@@ -132,7 +120,6 @@ def test_wire_h_agrees_with_the_protocol_field_by_field(tmp_path: Path) -> None:
     compile.compile_objects([tmp_path / "agree.c"], {}, [], work)
 
 
-@needs_compiler
 def test_a_blob_has_its_bytes_and_symbols_and_sees_its_headers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
