@@ -6,15 +6,17 @@ from hilagent.board.model import (
     Board,
     Console,
     Firmware,
+    LinuxSpec,
     Network,
     Option,
     PayloadSpec,
     Power,
     QemuSpec,
+    Ssh,
     UBootSpec,
 )
 
 __all__ = [
-    "ENVIRONMENT", "Board", "Console", "Firmware", "Network", "Option", "PayloadSpec",
-    "Power", "QemuSpec", "UBootSpec", "load", "names", "search_path",
+    "ENVIRONMENT", "Board", "Console", "Firmware", "LinuxSpec", "Network", "Option", "PayloadSpec",
+    "Power", "QemuSpec", "Ssh", "UBootSpec", "load", "names", "search_path",
 ]  # fmt: skip

@@ -194,6 +194,59 @@ class PayloadSpec:
 
 
 @dataclass(frozen=True)
+class Ssh:
+    """How a Linux on this board is reached.
+
+    Attributes:
+        via: ``address``, or ``qemu``: the emulator forwards a port of this host.
+        user: must be root: what is asked of a kernel needs it.
+        key: private key file; by default the lab's own, which our root file system knows.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    via: Literal["address", "qemu"] = "address"
+    host: Text | None = None
+    port: Port = 22
+    user: Text = "root"
+    key: Text | None = None
+
+    def __post_init__(self) -> None:
+        if (self.via == "address") != (self.host is not None):
+            raise ValueError("ssh needs a 'host', or 'via: qemu' and none")
+
+
+@dataclass(frozen=True)
+class LinuxSpec:
+    """How this board runs a Linux that U-Boot starts with our root file system.
+
+    Attributes:
+        console: of the kernel's command line, e.g. ``ttyAMA0``.
+        kernel_addr, ramdisk_addr: where U-Boot loads to; the kernel's is 2 MiB
+            aligned (Documentation/arch/arm64/booting.rst), and both are free RAM.
+        cmdline: more arguments of the kernel, e.g. a network driver's.
+        ip: the kernel's ``ip=`` (Documentation/admin-guide/nfs/nfsroot.rst).
+        crashkernel: reserved for a crash kernel; it must hold one and its root file system.
+        boot_timeout_s: from ``booti`` to the root file system's word that it is ready.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    console: Annotated[str, Matches(r"[A-Za-z0-9,]{1,40}", "a console of Linux, e.g. ttyS0,115200")]
+    kernel_addr: Address
+    ramdisk_addr: Address
+    ssh: Ssh
+    cmdline: Annotated[str, Matches(r"[A-Za-z0-9_./:,=+@%\- ]{0,120}", "kernel arguments")] = ""
+    ip: Annotated[str, Matches(r"[A-Za-z0-9.:-]{1,100}", "an ip= of the kernel")] = "dhcp"
+    crashkernel: Annotated[str, Matches(r"[0-9]+M", "a size like 160M")] = "160M"
+    boot_timeout_s: Seconds = 60.0
+
+    def __post_init__(self) -> None:
+        if self.kernel_addr % 0x20_0000:
+            raise ValueError(f"kernel_addr {self.kernel_addr:#x} isn't 2 MiB aligned")
+
+
+@dataclass(frozen=True)
 class Option:
     """A field that a run may override: ``-o NAME=VALUE``.
 
@@ -238,6 +291,7 @@ class Board:
     transfers: Annotated[tuple[Literal["tftp", "ymodem"], ...], Length(1, 2)] = ("ymodem",)
     qemu: QemuSpec | None = None
     uboot: UBootSpec | None = None
+    linux: LinuxSpec | None = None
     options: Mapping[Name, Option] = field(default_factory=dict)
     source: Path | None = None
 
@@ -249,6 +303,8 @@ class Board:
             )
         if self.qemu is not None and not self.emulated:
             raise ValueError("a board with a 'qemu' block is emulated: expected emulated: true")
+        if self.linux is not None and self.linux.ssh.via == "qemu" and self.qemu is None:
+            raise ValueError("ssh via qemu needs a 'qemu' block")
         tftp = self.uboot is not None and self.uboot.network.mode != "none"
         if "tftp" in self.transfers and not tftp:
             raise ValueError("transfer tftp needs a U-Boot with a network")

@@ -24,5 +24,7 @@ def open(board: Board, tftp_dir: Path | None = None) -> Power:
     if board.power.kind == "command":
         return CommandPower(board.power)
     if board.qemu is not None:
-        return QemuPower(board.qemu, tftp_dir)
+        ssh = board.linux.ssh if board.linux is not None else None
+        forward = (ssh.port,) if ssh is not None and ssh.via == "qemu" else ()
+        return QemuPower(board.qemu, tftp_dir, forward=forward)
     raise AgentBug(f"board {board.name} has no way to be switched")

@@ -45,15 +45,22 @@ class QemuPower:
         spec: what to start.
         tftp_dir: served to the board by QEMU's TFTP server over a user-mode
             network that reaches nothing else; None for a board without network.
+        forward: ports of the board that this host's loopback reaches, see :meth:`forwarded`.
         nic: the device that is put on that network, unless ``spec.args`` names
             one with ``netdev=net0``.
     """
 
     def __init__(
-        self, spec: QemuSpec, tftp_dir: Path | None = None, *, nic: str = "virtio-net-device"
+        self,
+        spec: QemuSpec,
+        tftp_dir: Path | None = None,
+        *,
+        forward: Sequence[int] = (),
+        nic: str = "virtio-net-device",
     ) -> None:
         self._spec = spec
         self._tftp_dir = tftp_dir
+        self._forward = tuple(forward)
         self._nic = nic
         self._lock = threading.Lock()  # alive() is asked from other threads than off()
         self._process: Supervised | None = None
@@ -116,6 +123,23 @@ class QemuPower:
             except (LabError, KeyError, TypeError, ValueError):
                 return {}
 
+    def forwarded(self, port: int) -> int:
+        """Return the port of 127.0.0.1 that reaches TCP ``port`` of the board.
+
+        The kernel chose it when QEMU started, so two boards never want the same.
+        """
+        with self._lock:
+            if self._qmp is None or not self.state():
+                raise LabError(self._ended() or self._why_off)
+            said = self._qmp.execute(
+                "human-monitor-command", Deadline.after(START_S), **{"command-line": "info usernet"}
+            )
+        for line in str(said).splitlines():
+            words = line.split()
+            if words[:1] == ["TCP[HOST_FORWARD]"] and words[5:6] == [str(port)]:
+                return int(words[3])
+        raise LabError(f"QEMU forwards no port to {port} of the board")
+
     @property
     def pid(self) -> int | None:
         """QEMU's process id, None while it is off."""
@@ -161,7 +185,8 @@ class QemuPower:
         if self._tftp_dir is None:
             return ()
         served = str(self._tftp_dir).replace(",", ",,")  # QEMU's own escape for its comma
-        net = ("-netdev", f"user,id=net0,restrict=on,tftp={served}")
+        forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in self._forward)
+        net = ("-netdev", f"user,id=net0,restrict=on,tftp={served}{forwards}")
         if any("netdev=net0" in argument for argument in self._spec.args):
             return net
         return (*net, "-device", f"{self._nic},netdev=net0")

@@ -167,6 +167,11 @@ def test_a_field_that_is_unknown_missing_double_or_out_of_range_is_an_error(tmp_
         ("transfers: []", "expected 1 to 2 items"),
         ("uboot: {fdt: fdt}", "uboot.fdt: expected a U-Boot variable"),
         ("qemu: {machine: 'virt -drive x'}", "a QEMU machine and properties"),
+        ("linux: {kernel_addr: 0x40400004}", "linux: kernel_addr 0x40400004 isn't 2 MiB aligned"),
+        ("linux: {ssh: {host: lab}}", "linux.ssh: ssh needs a 'host', or 'via: qemu' and none"),
+        ("linux: {ssh: {via: address}}", "ssh needs a 'host'"),
+        ("linux: {cmdline: 'a; b'}", "linux.cmdline: expected kernel arguments"),
+        ("linux: {crashkernel: lots}", "linux.crashkernel: expected a size like 160M"),
     ],
 )
 def test_what_does_not_fit_together_is_an_error(tmp_path: Path, block: str, said: str) -> None:
@@ -200,6 +205,15 @@ uboot:
     assert pi.power.off_s == 3.0
     assert pi.qemu is None
     assert pi.payload.psci == "none"
+
+
+def test_only_an_emulator_forwards_a_port_of_this_host(tmp_path: Path) -> None:
+    path = tmp_path / "pi.yaml"
+    test_a_real_board_is_described_without_qemu(tmp_path)
+    words = "console: ttyS1, kernel_addr: 0x200000, ramdisk_addr: 0x4000000"
+    path.write_text(path.read_text() + f"linux: {{{words}, ssh: {{via: qemu}}}}\n")
+    with pytest.raises(errors.InputError, match="ssh via qemu needs a 'qemu' block"):
+        board.load(str(path), env=HERE)
 
 
 def _error(path: Path) -> str:

@@ -122,6 +122,21 @@ def test_a_board_that_names_its_own_network_device_gets_no_other(
     assert [each for each in argv if each.endswith("netdev=net0")] == [own[1]]
 
 
+def test_a_forwarded_port_reaches_the_board_and_is_not_chosen_by_us(tmp_path: Path) -> None:
+    power = QemuPower(SPEC, tmp_path, forward=(22,))
+    power.on()
+    try:
+        port = power.forwarded(22)
+        with socket.create_connection(("127.0.0.1", port), 5):
+            pass
+        with pytest.raises(LabError, match="forwards no port to 23"):
+            power.forwarded(23)
+    finally:
+        power.off()
+    with pytest.raises(LabError, match="switched off"):
+        power.forwarded(22)
+
+
 def test_an_emulator_that_is_off_has_no_console_and_is_not_alive() -> None:
     power = QemuPower(SPEC)
     assert power.state() is False
