@@ -18,7 +18,8 @@ ALLOWED = frozenset(
     {
         *("base", "bdinfo", "booti", "cmp", "coninfo", "crc32", "dcache", "dhcp", "echo", "env"),
         *("false", "fdt", "go", "help", "icache", "iminfo", "itest", "loady", "md", "mw", "net"),
-        *("printenv", "reset", "setenv", "sleep", "test", "tftpboot", "true", "usb", "version"),
+        *("printenv", "reset", "setenv", "sleep", "test", "tftpboot", "true", "unzip", "usb"),
+        "version",
     }
 )
 _SUBCOMMANDS = {

@@ -59,7 +59,12 @@ class Line:
         self.position = self.console.position()
 
     def expect(
-        self, patterns: Sequence[Pattern], deadline: Deadline, since: int | None = None
+        self,
+        patterns: Sequence[Pattern],
+        deadline: Deadline,
+        since: int | None = None,
+        *,
+        crashes: bool = True,
     ) -> Match | None:
         """Wait for the first of ``patterns`` and go on reading after it.
 
@@ -67,6 +72,8 @@ class Line:
             patterns: of bounded length, see :mod:`hilagent.console.match`.
             deadline: until when.
             since: the position to search from; by default where this owner reads.
+            crashes: False where the board is made to crash on purpose: then what
+                the crash watch sees is no news (:meth:`forgive` it afterwards).
 
         Returns:
             The match, None at the deadline. A crash of the board that was seen
@@ -77,7 +84,7 @@ class Line:
         while True:
             end = self.console.position()
             match = matcher.search(self._console.cut, end)
-            crash = self.crash()
+            crash = self.crash() if crashes else None
             if crash is not None and (match is None or crash.end < match.end):
                 raise crash.error()
             if match is not None:
@@ -86,7 +93,7 @@ class Line:
             try:
                 more = self._console.wait(end, deadline)
             except HilagentError:
-                crash = self.crash()
+                crash = self.crash() if crashes else None
                 if crash is not None:
                     raise crash.error() from None
                 raise

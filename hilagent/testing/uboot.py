@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -305,6 +307,15 @@ class ScriptedUBoot:
         where = f"0x{self._load_to:08X} at 115200 bps"
         text = f"## Ready for binary (ymodem) download to {where}...\r\n"
         return text.encode() + self._ymodem.start()
+
+    def _do_unzip(self, source: str, to: str, size: str) -> str:
+        packed = self.memory.read(int(source, 16), int(self.env["filesize"], 16))
+        try:
+            data = gzip.decompress(packed)
+        except (OSError, EOFError, zlib.error):
+            return self._failed("Error: inflate() returned -3\n")
+        self._loaded(int(to, 16), data[: int(size, 16)])
+        return f"Uncompressed size: {len(data)} = {len(data):#X}\n"
 
     def _do_booti(self, addr: str, initrd: str = "-", fdt: str = "") -> str | bytes:
         start = int(addr, 16)

@@ -186,6 +186,19 @@ def test_a_crash_beats_the_silence_after_it() -> None:
         assert line.crash() == crash
 
 
+def test_a_crash_on_purpose_is_waited_through_and_then_forgiven() -> None:
+    with FarEnd() as board:
+        line = board.console.take("Linux")
+        board.say(PANIC + b"Starting crashdump kernel...\r\n")
+        assert line.expect([b"Starting crashdump kernel"], soon(), crashes=False) is not None
+        board.say(b"second kernel\r\n")
+        with pytest.raises(TargetCrash):
+            line.expect([b"second kernel"], soon())
+        line.forgive()
+        board.say(b"login: ")
+        assert line.expect([b"login: "], soon()) is not None
+
+
 def test_a_crash_beats_the_end_of_the_line() -> None:
     with FarEnd() as board:
         line = board.console.take("Linux")
