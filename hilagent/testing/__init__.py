@@ -5,7 +5,8 @@
 - `faults`, `filters`: what a line does to bytes; `proxy`: around streams, sockets, ptys;
 - `twin.PayloadTwin`: the payload's protocol; `behaviour`: what its vectors do;
 - `uboot.ScriptedUBoot`, `scripted.ScriptedBoard`: U-Boot, then the payload;
-- `machine`: runs any of them in memory or on a pty.
+- `machine`: runs any of them in memory or on a pty;
+- `ssh.SshServer`: a board's SSH server; import it from there, it needs paramiko.
 
 A board on a pty that goes wrong at one immediate::
 

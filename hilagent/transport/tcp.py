@@ -34,8 +34,13 @@ def connect(host: str, port: int, *, connect_s: float = CONNECT_S) -> FdStream:
             f"can't connect to the console at {host}:{port}: {error.strerror or error}",
             hint="is the console server running, and is this its raw port?",
         ) from error
+    tune(sock)
+    return FdStream(sock.detach(), f"{host}:{port}")
+
+
+def tune(sock: socket.socket) -> None:
+    """Send at once what is written, and find out when the other side died without a word."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
-    return FdStream(sock.detach(), f"{host}:{port}")

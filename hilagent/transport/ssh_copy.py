@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files to and from a board that has an SSH server and hardly anything else.
+
+dropbear brings no SFTP server, so a file goes through ``cat``. It is written
+beside its place, hashed by the board, and moved into place only if the hash is
+right: nobody ever sees half a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hilagent.clock import Deadline
+from hilagent.errors import AgentBug, LabError, LinkError
+from hilagent.text import scrub_line
+from hilagent.transport.ssh_channel import Done, Progress
+
+if TYPE_CHECKING:
+    from hilagent.transport.ssh_connection import Connection
+
+_HASH = 'sha256sum <"$1"'
+_PUT = """\
+export LC_ALL=C
+part="$1.part"
+if mkdir -p -- "$2" && cat >"$part" && got=$(sha256sum <"$part"); then
+    if [ "${got%% *}" != "$3" ]; then rm -f -- "$part"; exit 9; fi
+    chmod "$4" "$part" && mv -f -- "$part" "$1" && exit 0
+fi
+rm -f -- "$part"
+exit 1
+"""
+_DAMAGED = 9
+_GET = 'sha256sum <"$1" && cat <"$1"'
+_DF = 'df -Pk "$1"'
+_HASH_LINE = 64 + len("  -\n")
+_FULL = (b"No space left on device", b"Disk quota exceeded")
+_DF_S = 5.0
+
+
+def put(
+    connection: Connection,
+    data: bytes | Path,
+    remote: str,
+    deadline: Deadline,
+    progress: Progress,
+    mode: int,
+) -> bool:
+    """Upload, see :meth:`Connection.put`."""
+    _absolute(remote)
+    content = _read(data) if isinstance(data, Path) else data
+    digest = hashlib.sha256(content).hexdigest()
+    if _digest(connection, remote, deadline) == digest:
+        return False
+    what, folder = f"the upload of {remote}", posixpath.dirname(remote)
+    argv = ["sh", "-c", _PUT, "sh", remote, folder, digest, f"{mode:o}"]
+    done = connection.run(argv, deadline=deadline, stdin=content, doing=what, progress=progress)
+    if done.status == _DAMAGED:
+        hint = "the board's memory or file system changes what is written to it"
+        raise LinkError(f"{connection.name}: {remote} arrived damaged", hint=hint)
+    if done.status:
+        raise _failed(connection, done, remote, len(content))
+    return True
+
+
+def get(connection: Connection, remote: str, deadline: Deadline, limit_bytes: int) -> bytes:
+    """Download, see :meth:`Connection.get`."""
+    _absolute(remote)
+    what = f"the download of {remote}"
+    argv, limit = ["sh", "-c", _GET, "sh", remote], limit_bytes + _HASH_LINE
+    raw = connection.must(argv, deadline=deadline, limit_bytes=limit, doing=what)
+    content = raw[_HASH_LINE:]
+    if raw[:64] != hashlib.sha256(content).hexdigest().encode():
+        hint = "something on the board is writing to it"
+        raise LabError(f"{connection.name}: {remote} changed while it was read", hint=hint)
+    return content
+
+
+def _digest(connection: Connection, remote: str, deadline: Deadline) -> str:
+    """Return the hash of what is there now, "" for nothing."""
+    what = f"looking at {remote}"
+    done = connection.run(["sh", "-c", _HASH, "sh", remote], deadline=deadline, doing=what)
+    return "" if done.status else done.out[:64].decode("ascii", "replace")
+
+
+def _failed(connection: Connection, done: Done, remote: str, size: int) -> LabError:
+    if not any(text in done.err for text in _FULL):
+        return connection.failed(f"the upload of {remote}", done)
+    wanted = f"{connection.name}: no space for {remote} ({size} bytes)"
+    return LabError(
+        f"{wanted} on the board's {_filesystem(connection, remote)}",
+        hint="free some space on the board; an initramfs takes it from memory",
+    )
+
+
+def _filesystem(connection: Connection, remote: str) -> str:
+    """Return what ``remote`` would lie on, with its sizes where the board can tell."""
+    folder, deadline = posixpath.dirname(remote), Deadline.after(_DF_S)
+    done = connection.run(["sh", "-c", _DF, "sh", folder], deadline=deadline, doing="df")
+    fields = done.out.decode("utf-8", "replace").splitlines()[-1:] or [""]
+    match fields[0].split(None, 5):
+        case [device, blocks, _, free, _, mount] if blocks.isdigit() and free.isdigit():
+            where = scrub_line(f"{mount} ({device})")
+            return f"{where}: {int(free)} KiB free of {int(blocks)}"
+    return f"file system of {folder}"
+
+
+def _absolute(remote: str) -> None:
+    if not remote.startswith("/") or remote.endswith("/"):
+        raise AgentBug(f"{remote!r} is no absolute path of a file on a board")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise LabError(f"{path}: can't be read: {exc.strerror}") from exc
