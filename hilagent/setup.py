@@ -71,29 +71,34 @@ def _has_module(name: str) -> bool:
 
 
 # On an arm64 host the plain compiler is the one that builds for the board.
-_CROSS = "gcc" if platform.machine() == "aarch64" else "gcc-aarch64-linux-gnu"
+_NATIVE = platform.machine() == "aarch64"
+_CROSS, _LIBC = (
+    ("gcc", "libc6-dev") if _NATIVE else ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")
+)
+_LIBC_FILE = "/usr/lib/aarch64-linux-gnu/libc.a" if _NATIVE else "/usr/aarch64-linux-gnu/lib/libc.a"
+_CROSS_TOOLS = ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objcopy")
 
-RUN = (
+NEEDS = (
     Need("python3-venv", "makes the Python environment", modules=("ensurepip", "venv")),
     Need("qemu-system-arm", "is the emulated board", tools=("qemu-system-aarch64",)),
     Need("u-boot-qemu", "boots it", files=("/usr/lib/u-boot/qemu_arm64/u-boot.bin",)),
-    Need(
-        _CROSS,
-        "builds the payload",
-        tools=("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objcopy"),
-    ),
-)
-TEST = (
-    Need("git", "tells which files belong to the tree", tools=("git",)),
-    Need("gcc", "builds the payload's portable parts for this host", tools=("gcc",)),
-    Need("libc6-dev", "links them", files=("/usr/include/stdlib.h",)),
+    Need(_CROSS, "builds payload and kernel", tools=_CROSS_TOOLS),
+    Need(_LIBC, "links the board's programs", files=(_LIBC_FILE,)),
+    Need("git", "applies the kernel's patches", tools=("git",)),
+    Need("make", "builds the kernel", tools=("make",)),
+    Need("flex", "and its configuration", tools=("flex",)),
+    Need("bison", "likewise", tools=("bison",)),
+    Need("bc", "and its tables", tools=("bc",)),
+    Need("xz-utils", "unpacks its source", tools=("xz",)),
+    Need("gcc", "builds what runs on this host", tools=("gcc",)),
+    Need("libc6-dev", "links that", files=("/usr/include/stdlib.h",)),
 )
 LONG = (Need("debootstrap", "makes bare Debian trees to set up in", tools=("debootstrap",)),)
 
 
-def needs(job: str | None, *, long: bool = False) -> tuple[Need, ...]:
-    """What the job ("run", "test", or None for set-up alone) wants of the host."""
-    return RUN + (TEST if job == "test" else ()) + (LONG if long else ())
+def needs(*, long: bool = False) -> tuple[Need, ...]:
+    """What `run` and `test` want of the host, and what the second tier wants besides."""
+    return NEEDS + (LONG if long else ())
 
 
 class _Progress:
@@ -361,7 +366,7 @@ def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code, unless a job took over this process."""
     options, rest = _arguments(argv)
-    wanted = needs(options.job, long=options.long is not None)
+    wanted = needs(long=options.long is not None)
     try:
         if sys.version_info < _OLDEST:
             raise SetupError("hilagent needs Python 3.11 or newer (Debian 12 has it)")

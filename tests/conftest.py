@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if not item.get_closest_marker("hil"):
         return
-    missing = [word for need in setup.needs("run") for word in need.missing()]
+    missing = [word for need in setup.needs() for word in need.missing()]
     if missing:
         say = pytest.fail if _IN_CI else pytest.skip
         say(f"missing: {', '.join(missing)} (python3 -m hilagent.setup test installs it)")

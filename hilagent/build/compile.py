@@ -72,7 +72,7 @@ def _toolchain(asked: str | None, path: str) -> Toolchain:
     prefixes = [asked] if asked is not None else [_CROSS, *native]
     for prefix in prefixes:
         if all(shutil.which(prefix + name, path=path) for name in ("gcc", "ld", "objcopy", "nm")):
-            versions = [_run([prefix + name, "--version"], Path()) for name in ("gcc", "ld")]
+            versions = [run([prefix + name, "--version"], Path()) for name in ("gcc", "ld")]
             return Toolchain(prefix, "\n".join(text.splitlines()[0] for text in versions))
     raise UsageError(
         f"no arm64 compiler: {prefixes[0]}gcc and its binutils are not on the PATH",
@@ -101,9 +101,7 @@ def compile_objects(
     for source in sources:
         shutil.copyfile(source, build_dir / source.name)
         objects.append(f"{source.name}.o")
-        _run(
-            [gcc, *FLAGS, *extra, *options, "-I.", "-c", source.name, "-o", objects[-1]], build_dir
-        )
+        run([gcc, *FLAGS, *extra, *options, "-I.", "-c", source.name, "-o", objects[-1]], build_dir)
     return objects
 
 
@@ -113,12 +111,12 @@ def link(objects: Sequence[str], script: Path, elf: str, build_dir: Path, *extra
     options = "-pie,--no-dynamic-linker,--build-id=sha1,-z,norelro,--no-warn-rwx-segments"
     linker = f"-Wl,{','.join(_ERRATA)},{options}"
     argv = [toolchain().tool("gcc"), *FLAGS, *extra, "-nostdlib", linker, "-T", script.name]
-    _run([*argv, *objects, "-o", elf], build_dir)
+    run([*argv, *objects, "-o", elf], build_dir)
 
 
 def objcopy_binary(elf: str, image: str, build_dir: Path) -> None:
     """Write the loadable bytes of ``elf`` as a flat binary."""
-    _run([toolchain().tool("objcopy"), "-O", "binary", elf, image], build_dir)
+    run([toolchain().tool("objcopy"), "-O", "binary", elf, image], build_dir)
 
 
 def compile_blob(
@@ -143,9 +141,9 @@ def compile_blob(
             (folder / name).write_text(text)
         objects = compile_objects([source], defines, [source.parent], folder)
         argv = [toolchain().tool("ld"), *_ERRATA, "-Ttext=0", "--no-warn-rwx-segments", "-e", "0"]
-        _run([*argv, *objects, "-o", "blob.elf"], folder)
+        run([*argv, *objects, "-o", "blob.elf"], folder)
         objcopy_binary("blob.elf", "blob.bin", folder)
-        symbols = _run([toolchain().tool("nm"), "-g", "blob.elf"], folder)
+        symbols = run([toolchain().tool("nm"), "-g", "blob.elf"], folder)
         (folder / "blob.sym").write_text(symbols)
 
     folder = entry("blob", key, make)
@@ -154,7 +152,7 @@ def compile_blob(
     return Blob((folder / "blob.bin").read_bytes(), symbols)
 
 
-def _run(argv: Sequence[str], folder: Path) -> str:
+def run(argv: Sequence[str], folder: Path) -> str:
     env = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
     if "TMPDIR" in os.environ:
         env["TMPDIR"] = os.environ["TMPDIR"]

@@ -3,10 +3,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from hilagent.build.kernel import Kernel, build_kernel
+from hilagent.build.module import build_module
 from hilagent.build.payload import build_payload
+from hilagent.build.progress import Progress
+from hilagent.build.rootfs import build_rootfs
+from hilagent.errors import UsageError
 from hilagent.result import EXIT_OK
+
+_EVERY_S = 10.0
+_PREBUILT = ("dtb", "modules", "initrd", "vmlinux", "headers")
 
 
 def payload(out: Path | None) -> int:
@@ -14,3 +29,110 @@ def payload(out: Path | None) -> int:
     built = build_payload(out)
     print(f"{built.image}  {built.size} bytes  build id {built.build_id}")
     return EXIT_OK
+
+
+def kernel(name: str, chosen: Mapping[str, Any], out: Path | None) -> int:
+    """Build a kernel, or look at a prebuilt one, and say what it is and where."""
+    with shown() as progress:
+        built = _kernel(name, chosen, progress)
+    print(f"{built.name}: Linux {built.release}, ABI {built.abi or 'as it says when it runs'}")
+    for path in (built.image, built.vmlinux, built.config):
+        if path is not None:
+            _place(path, out)
+    return EXIT_OK
+
+
+def module(name: str, chosen: Mapping[str, Any], out: Path | None) -> int:
+    """Build the probe module for a kernel and say where it is."""
+    from hilagent.linux import wire
+
+    with shown() as progress:
+        target = _kernel(name, chosen, progress)
+        built = build_module(target, wire.c_header(), progress=progress)
+    print(f"for Linux {target.release}")
+    _place(built, out)
+    return EXIT_OK
+
+
+def rootfs(name: str, chosen: Mapping[str, Any], out: Path | None) -> int:
+    """Build the root file system and say where it is."""
+    from hilagent.linux import wire
+
+    wanted = name or any(chosen[key] for key in ("source", "image", "artifacts"))
+    with shown() as progress:
+        target = _kernel(name, chosen, progress) if wanted else None
+        own = (
+            build_module(target, wire.c_header(), progress=progress)
+            if target and target.tree
+            else None
+        )
+        built = build_rootfs(
+            kernel=target, module=own, progress=progress, refresh=chosen["refresh"]
+        )
+    _place(built.archive, out)
+    return EXIT_OK
+
+
+def _kernel(name: str, chosen: Mapping[str, Any], progress: Progress) -> Kernel:
+    from hilagent.build.series import fragment
+
+    ways = [way for way in ("source", "image", "artifacts") if chosen[way]]
+    if len(ways) > 1:
+        raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other")
+    if ways and ways[0] != "source":
+        return _prebuilt(chosen)
+    odd = [option for option in _PREBUILT if chosen[option]]
+    if odd:
+        raise UsageError(f"--{odd[0]} belongs to --image or --artifacts")
+    extra = tuple(fragment(each) for each in chosen["configs"])
+    return build_kernel(name, source=chosen["source"], config=extra, progress=progress,
+                        refresh=chosen["refresh"])  # fmt: skip
+
+
+def _prebuilt(chosen: Mapping[str, Any]) -> Kernel:
+    from hilagent.build import given
+
+    if chosen["artifacts"]:
+        found = given.artifacts(chosen["artifacts"], dtb=chosen["dtb"] or "")
+    else:
+        parts = {name: chosen[name] for name in _PREBUILT}
+        parts["dtb"] = Path(parts["dtb"]) if parts["dtb"] else None
+        found = given.given(chosen["image"], **parts)
+    for each in found.absent:
+        print(f"no {each.what}: {each.costs}", file=sys.stderr)
+    return found.kernel
+
+
+def _place(path: Path, out: Path | None) -> None:
+    """Say where a result is, by its digest; copy it to ``out`` first."""
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        path = Path(shutil.copyfile(path, out / path.name))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    print(f"{path}  {path.stat().st_size} bytes  sha256 {digest}")
+
+
+@contextmanager
+def shown() -> Iterator[Progress]:
+    """Show a build's progress on stderr: one line on a terminal, now and then one elsewhere."""
+    live = sys.stderr.isatty()
+    began = time.monotonic()
+    said_at, said = 0.0, ""
+
+    def progress(done: int, total: int, what: str) -> None:
+        nonlocal said_at, said
+        now = time.monotonic() - began
+        step = f"{done}/{total} " if total else f"{done} " if done else ""
+        if live:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{f'{now:4.0f} s  {step}{what}'[:width]}", end="", file=sys.stderr)
+        elif (not done and what != said) or now - said_at >= _EVERY_S:
+            said_at, said = now, what
+            print(f"{now:4.0f} s  {step}{what}", file=sys.stderr)
+        sys.stderr.flush()
+
+    try:
+        yield progress
+    finally:
+        if live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -39,6 +41,42 @@ def test_what_fails_leaves_nothing(home: Path) -> None:
     with pytest.raises(LabError):
         cache.entry("kind", "key", make)
     assert list((home / "kind").iterdir()) == []
+
+
+def test_a_full_disk_is_the_labs(home: Path) -> None:
+    def make(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(LabError, match="No space left on device") as caught:
+        cache.entry("kind", "key", make)
+    assert "free some space" in caught.value.hint
+    assert list((home / "kind").iterdir()) == []
+
+
+def test_what_was_used_last_stays_longest(home: Path) -> None:
+    for name in ("old", "new"):
+        cache.entry("kind", name, lambda folder: None)
+        os.utime(home / "kind" / name, (1, 1))
+    cache.entry("kind", "old", lambda folder: None)
+    cache.prune(home / "kind", 1)
+    assert [p.name for p in (home / "kind").iterdir()] == ["old"]
+
+
+def test_a_lock_is_waited_for(tmp_path: Path) -> None:
+    waits = threading.Event()
+    got: list[str] = []
+
+    def second() -> None:
+        with cache.locked(tmp_path, waiting=waits.set):
+            got.append("second")
+
+    thread = threading.Thread(target=second)
+    with cache.locked(tmp_path):
+        thread.start()
+        assert waits.wait(10)
+        got.append("first")
+    thread.join(10)
+    assert got == ["first", "second"]
 
 
 def test_two_builders_at_once_get_the_same_entry(home: Path) -> None:

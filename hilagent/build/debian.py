@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's arm64 packages, fetched by this host's apt-get and never installed.
+
+apt works in a private state of its own in the cache: the host's sources, keys,
+pins, proxies and passwords are read where they are (so ``Signed-By`` holds and
+every signature is checked), but its package lists, its architectures and its
+installed packages are neither used nor touched. What was fetched once is found
+again without apt; ``refresh`` asks for newer packages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilagent.errors import LabError
+
+from . import cache, child
+from .progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Package:
+    """One fetched package: apt names the file ``NAME_VERSION_ARCH.deb``, colons as %3a."""
+
+    deb: Path
+
+    @property
+    def name(self) -> str:
+        """Its name, without version and architecture."""
+        return self.deb.name.split("_")[0]
+
+    @property
+    def version(self) -> str:
+        """Its version, e.g. ``6.12.117-1~deb12u1``."""
+        return self.deb.name.split("_")[1].replace("%3a", ":")
+
+    @property
+    def identity(self) -> str:
+        """Names this package in this version and no other."""
+        return self.deb.name.removesuffix(".deb")
+
+
+def fetch(
+    names: Sequence[str],
+    *,
+    depends: bool = False,
+    for_host: bool = False,
+    progress: Progress = silent,
+    refresh: bool = False,
+) -> tuple[Package, ...]:
+    """Return these packages, with everything they depend on if asked to.
+
+    ``for_host``: programs in them are for this host, not for arm64.
+
+    Raises LabError that names the package which the host's sources don't have,
+    or says what apt said.
+    """
+    if not refresh and (before := known(names, depends=depends, for_host=for_host)):
+        return before
+    home = cache.folder("debian")
+    with cache.locked(home, lambda: progress(0, 0, "waiting for another apt-get")):
+        apt = _Apt(home, progress, for_host=for_host)
+        apt.update_once(force=refresh)
+        packages = apt.download(names, depends)
+        _record(names, depends, for_host).write_text(json.dumps([p.deb.name for p in packages]))
+    return packages
+
+
+def known(
+    names: Sequence[str], *, depends: bool = False, for_host: bool = False
+) -> tuple[Package, ...]:
+    """Return what :func:`fetch` would return without apt; nothing if it would need it."""
+    try:
+        files = json.loads(_record(names, depends, for_host).read_text())
+    except (OSError, ValueError):
+        return ()
+    packages = tuple(Package(_home() / "archives" / name) for name in files)
+    return packages if all(p.deb.is_file() for p in packages) else ()
+
+
+def _home() -> Path:
+    return cache.root() / "debian"
+
+
+def _record(names: Sequence[str], depends: bool, for_host: bool) -> Path:
+    return _home() / f"{cache.fingerprint([*sorted(names), f'{depends} {for_host}'])}.json"
+
+
+def unpack(packages: Sequence[Package], *, keep: int = 8) -> Path:
+    """Return a folder with these packages' files, as they would lie in a root."""
+    key = cache.fingerprint(sorted(p.deb.name for p in packages))
+
+    def make(folder: Path) -> None:
+        for package in packages:
+            child.output(["dpkg", "-x", str(package.deb), str(folder)])
+
+    return cache.entry("unpacked", key, make, keep=keep)
+
+
+def depends(name: str, *, progress: Progress = silent, refresh: bool = False) -> list[str]:
+    """Return the packages that ``name`` depends on, the first of each choice.
+
+    Raises LabError if the host's sources don't have it.
+    """
+    record = cache.folder("debian") / f"depends-{name}.json"
+    if not refresh and record.is_file():
+        return list(json.loads(record.read_text()))
+    with cache.locked(record.parent, lambda: progress(0, 0, "waiting for another apt-get")):
+        apt = _Apt(record.parent, progress)
+        apt.update_once(force=refresh)
+        shown = apt.query("show", "--no-all-versions", name)
+    if f"Package: {name}\n" not in shown:
+        raise _unknown(name)
+    line = re.search(r"^Depends: (.*)$", shown, re.MULTILINE)
+    names = [re.split(r"[ :]", each.strip())[0] for each in line[1].split(",")] if line else []
+    record.write_text(json.dumps(names))
+    return names
+
+
+class _Apt:
+    """apt with its state in ``home``; the caller holds the lock on it."""
+
+    def __init__(self, home: Path, progress: Progress, *, for_host: bool = False) -> None:
+        if not shutil.which("apt-get"):
+            raise LabError(
+                "arm64 packages are fetched with apt-get, and this host has none",
+                hint="build on Debian 12 or 13, or give a prebuilt kernel (--artifacts DIR)",
+            )
+        self._home, self._progress = home, progress
+        self._archives = cache.folder("debian", "archives")
+        cache.folder("debian", "archives", "partial")
+        self._empty = cache.folder("debian", "empty")  # apt lists only what isn't there
+        cache.folder("debian", "empty", "partial")
+        arch = _host() if for_host else "arm64"
+        self._lists = cache.folder("debian", f"lists-{arch}")
+        cache.folder("debian", self._lists.name, "partial")
+        (home / "status").touch()
+        (home / "apt.conf").write_text(_conf(home, self._lists, arch))
+
+    def update_once(self, *, force: bool) -> None:
+        """Fetch the package lists if there are none."""
+        if force or not any(self._lists.glob("*_Packages*")):
+            self._progress(0, 0, "package lists")
+            self._run(["apt-get", "update"])
+
+    def download(self, names: Sequence[str], depends: bool) -> tuple[Package, ...]:
+        """Fetch; if that fails the lists may be old: update them, once."""
+        how = ["install", "--download-only", "--no-install-recommends", "-y"]
+        words = [*(how if depends else ["download"]), *names]
+        try:
+            files = self._try(words)
+        except LabError:
+            self.update_once(force=True)
+            files = self._try(words, names)
+        return tuple(Package(self._archives / name) for name in files)
+
+    def query(self, *words: str) -> str:
+        """Return what apt-cache says; nothing if it fails."""
+        argv = ["apt-cache", "-c", str(self._home / "apt.conf"), *words]
+        done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        return done.stdout.decode("utf-8", "replace")
+
+    def _try(self, words: Sequence[str], names: Sequence[str] = ()) -> list[str]:
+        try:
+            said = self._run(["apt-get", "--print-uris", *words], archives=self._empty)
+            files = re.findall(r"^'[^']*' (\S+\.deb) ", said, re.MULTILINE)
+            if not all((self._archives / name).is_file() for name in files):
+                self._run(["apt-get", *words])
+        except LabError as error:
+            for name in names:
+                if re.search(rf"Unable to locate package {re.escape(name)}$|"
+                             rf"'?{re.escape(name)}'? has no installation candidate",
+                             error.message, re.MULTILINE):  # fmt: skip
+                    raise _unknown(name) from error
+            raise
+        missing = [name for name in files if not (self._archives / name).is_file()]
+        if missing or not files:
+            raise LabError(f"apt-get succeeded but did not fetch {', '.join(missing or words)}")
+        return files
+
+    def _run(self, argv: Sequence[str], archives: Path | None = None) -> str:
+        where = archives or self._archives
+        own = ["-o", "APT::Status-Fd=1", "-o", f"Dir::Cache::archives={where}/"]
+        options = ["-c", str(self._home / "apt.conf"), "-q", *own]
+        return child.output([argv[0], *options, *argv[1:]], cwd=where, see=self._see)
+
+    def _see(self, line: str) -> None:
+        fields = line.split(":", 3)
+        if fields[0] == "dlstatus" and len(fields) == 4:
+            self._progress(int(float(fields[2])), 100, fields[3].strip())
+
+
+def _host() -> str:
+    return child.output(["dpkg", "--print-architecture"]).strip()
+
+
+def _conf(home: Path, lists: Path, arch: str) -> str:
+    """Return what makes apt's state private; read after the host's own configuration."""
+    return f"""\
+#clear APT::Architectures;
+#clear APT::Update;
+#clear DPkg::Pre-Install-Pkgs;
+APT::Architecture "{arch}";
+APT::Architectures {{ "{arch}"; }};
+APT::Sandbox::User "root";
+APT::Get::Assume-Yes "true";
+Acquire::Languages "none";
+Debug::NoLocking "true";
+Dir::State "{home}/";
+Dir::State::lists "{lists}/";
+Dir::State::status "{home}/status";
+Dir::State::extended_states "{home}/extended_states";
+Dir::Cache "{home}/";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+Dir::Log "{home}/";
+"""
+
+
+def _unknown(name: str) -> LabError:
+    return LabError(
+        f"{name} (arm64) is in none of this host's package sources",
+        hint="Debian 12 has it in bookworm-security, Debian 13 in trixie: add the suite to"
+        " /etc/apt/sources.list.d; or give your own tree (--source DIR) or a built kernel"
+        " (--artifacts DIR)",
+    )

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the probe module (``firmware/module``) against a kernel.
+
+Its generated header is given by the caller: this room lies below the one that
+defines the records.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from hilagent.errors import Unsupported
+
+from . import cache, compile, kernel, make, source, sources
+from .kernel import Kernel
+from .progress import Progress, silent
+from .series import recipe
+
+NAME = "hilhvc.ko"
+HEADER = "wire.h"
+
+
+def build_module(target: Kernel, header: str, *, progress: Progress = silent) -> Path:
+    """Return the module for ``target``, built or from the cache.
+
+    Args:
+        header: the text of ``wire.h``.
+
+    Raises Unsupported if there is nothing to build it against, TargetError if
+    it doesn't build, LabError for what this host lacks.
+    """
+    if target.tree is None:
+        raise Unsupported(
+            f"the probe module can't be built for kernel '{target.name}' ({target.release}):"
+            " there are no headers",
+            hint="give what `make M=` needs with --headers DIR",
+        )
+    folder = sources.firmware_dir() / "module"
+    ours = sources.files(folder, ".c", ".h", ".S", "")
+    parts = [make.version(), header, *ours, *_identity(target)]
+    key = cache.fingerprint(parts)
+
+    def fill(work: Path) -> None:
+        make.needs()
+        progress(0, 0, f"the probe module for {target.release}")
+        build = work / "build"
+        build.mkdir()
+        for path in ours:
+            shutil.copyfile(path, build / path.name)
+        (build / HEADER).write_text(header)
+        with kernel.tree_of(target, progress) as (top, out):
+            variables = {"M": str(build), "CC": f"{compile.toolchain().prefix}gcc",
+                         "KCFLAGS": f"-ffile-prefix-map={build}=."}  # fmt: skip
+            make.run(top, ["modules"], out=out, variables=variables, progress=progress)
+        argv = [compile.toolchain().tool("objcopy"), "--strip-debug", str(build / NAME), NAME]
+        compile.run(argv, work)
+        shutil.rmtree(build)
+
+    return cache.entry("module", key, fill) / NAME
+
+
+def _identity(target: Kernel) -> list[str | Path]:
+    """Return what a module built for ``target`` depends on: its configuration and headers."""
+    assert target.tree is not None
+    parts: list[str | Path] = [target.release, target.version]
+    parts += [target.config] if target.config else [target.tree / "Module.symvers"]
+    if target.build and target.name != "given":
+        patches = recipe(target.name).patches
+        parts += [p for p in patches if any(n.endswith(".h") for n in source.touched([p]))]
+    return parts
