@@ -98,7 +98,11 @@ handler:
 #ifdef HVC_ERROR
 smccc:
 	mrs	SCRATCH, far_el2
+#ifdef FLAVOUR_KVM
 	mov	x0, #-1			/* SMCCC NOT_SUPPORTED */
+#else
+	ldr	w0, =HVC_ERROR
+#endif
 	b	done
 not_hvc:
 	mrs	SCRATCH, far_el2

@@ -25,7 +25,7 @@ ALL_CAUGHT = 0xF
 from the wrong register are then named, and don't lose the CPU."""
 
 SPREAD = 0x0101010101010101
-"""Step of x0 that goes from 0 to all ones in 256 values."""
+"""Step of x0 that goes from 0 to all ones in 256 values; the last, -1, is a result too."""
 
 _LISTED = 8  # wire.JOB's stack_imms and skip_imms
 _LANDING = 3  # wire.JOB's land_imms
@@ -104,7 +104,7 @@ def by_value(profile: Profile, server: str, cpu: int = 0) -> tuple[SweepRequest,
 
     In :func:`requests` x0 always holds an address. Vectors that look at its value, as
     those before 2015 did, are seen here alone, and so are those that wear out: each is
-    issued 512 times. Small values with x1 to x3 zero; then 256 spread over all 64 bits.
+    issued 511 times. Small values with x1 to x3 zero; then 255 spread over all 64 bits.
     """
     _check(profile, server, ())
     known = set(profile.numbers.values())
@@ -116,8 +116,9 @@ def by_value(profile: Profile, server: str, cpu: int = 0) -> tuple[SweepRequest,
     ]
     return tuple(
         SweepRequest(
-            cpu=cpu, origin=_ORIGINS[origin], first=number, count=BASELINE, swept="x0",
-            x0_step=step, fixed=dict.fromkeys((1, 2, 3), 0) if step == 1 else {},
+            cpu=cpu, origin=_ORIGINS[origin], first=number, swept="x0",
+            count=BASELINE - (step == SPREAD), x0_step=step,
+            fixed=dict.fromkeys((1, 2, 3), 0) if step == 1 else {},
             stack_imms=profile.stack_imms(server),
         )
         for origin in _ORIGINS
