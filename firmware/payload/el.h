@@ -6,7 +6,6 @@
 #define SCTLR_EL2_OFF 0x30c51830 /* RES1 and I: MMU and D-cache off, little-endian */
 #define SCTLR_EL1_OFF 0x30d01800
 #define HCR_RW (1 << 31)
-#define HCR_E2H_BIT 34
 #define SCR_EL3_VALUE 0x305b1 /* NS, RES1, SMD, HCE, RW, APK, API */
 #define SPSR_EL2H 0x3c9
 #define SPSR_EL1H 0x3c5
@@ -14,7 +13,8 @@
 #define AFFINITY 0xff00ffffff
 
 /* Encodings that older assemblers have no name for. */
-#define SCTLR_EL12 S3_5_C1_C0_0
+#define ID_AA64MMFR3_EL1 S3_0_C0_C7_3
+#define TCR2_EL2 S3_4_C2_C0_3
 #define HFGRTR_EL2 S3_4_C1_C1_4
 #define HFGWTR_EL2 S3_4_C1_C1_5
 #define HFGITR_EL2 S3_4_C1_C1_6

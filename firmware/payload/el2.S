@@ -73,6 +73,10 @@ el2_setup:
 1:	ubfx	x8, x5, #40, #4		/* FEAT_HCX */
 	cbz	x8, 1f
 	msr	HCRX_EL2, xzr
+1:	mrs	x0, ID_AA64MMFR3_EL1
+	tst	x0, #0xf
+	b.eq	1f
+	msr	TCR2_EL2, xzr
 1:	ubfx	x8, x1, #24, #4		/* GICv3 system registers */
 	cbz	x8, 1f
 	mrs	x0, ICC_SRE_EL2

@@ -15,6 +15,12 @@ extern uint8_t lab_slot[SLOT_SIZE]; /* 4 KiB aligned */
 void lab_build_stubs(void);
 
 /*
+ * Before another image runs: no code is left there. An emulator would go on looking for
+ * it at each write to these pages (measured: a kernel that reuses them boots 15 times slower).
+ */
+void lab_drop_stubs(void);
+
+/*
  * On each CPU as it starts, at EL2 with its own stack: builds its tables in its
  * area, sets VBAR_EL2 to the base table and VBAR_EL1 to the dumping EL1 vectors.
  * Needs p->index.

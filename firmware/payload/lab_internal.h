@@ -6,7 +6,8 @@
 #include "lab.h"
 #include "lab_save.h"
 
-extern uint32_t lab_stubs[65536][4];
+#define STUB_WORDS 16 /* 4 are used; an emulator pays for the square of what it finds in a page */
+extern uint32_t lab_stubs[65536][STUB_WORDS];
 
 static inline struct save *save_of(const struct pcpu *p)
 {

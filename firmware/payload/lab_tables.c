@@ -6,6 +6,7 @@
  * DDI 0487, C6.2).
  */
 #include "lab_internal.h"
+#include "mem.h"
 #include "cache.h"
 
 #define MSR_FAR_X9 0xd51c6009u /* msr far_el2, x9 */
@@ -33,7 +34,7 @@
 
 _Static_assert(FRAME_X == 0, "encodings above");
 
-uint32_t lab_stubs[65536][4] __attribute__((aligned(4096)));
+uint32_t lab_stubs[65536][STUB_WORDS] __attribute__((aligned(4096)));
 static uint32_t el1_vectors[1024] __attribute__((aligned(4096))); /* 2 KiB, and no data behind */
 
 static uint32_t adr_x9(const void *from, const void *to)
@@ -162,4 +163,10 @@ void lab_code_word(uint32_t *at, uint32_t word)
 uint32_t lab_hvc_word(uint32_t imm)
 {
 	return HVC | imm << 5;
+}
+
+void lab_drop_stubs(void)
+{
+	for (uint32_t n = 0; n < 65536; n++)
+		*(uint64_t *)lab_stubs[n] = 0;
 }

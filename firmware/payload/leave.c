@@ -36,6 +36,7 @@ void leave_boot(const struct wire_boot *to)
 {
 	uint64_t x[4] = { to->x0, to->x1, to->x2, to->x3 };
 
+	lab_drop_stubs();
 	el2_setup();
 	dsb();
 	jump_away(to->addr, x, to->el);

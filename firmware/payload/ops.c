@@ -83,7 +83,7 @@ static uint32_t op_crc(struct pcpu *self, const struct request *rq, struct reply
 }
 
 /* u32 cpu, and if only a part is wanted u32 offset, u32 size. */
-static uint32_t op_cpu_info(const struct request *rq, struct reply *rp)
+static uint32_t op_cpu_info(struct pcpu *self, const struct request *rq, struct reply *rp)
 {
 	const uint32_t *want = (const uint32_t *)rq->body;
 	uint32_t cpu = want[0], offset = want[1], size = want[2];
@@ -95,7 +95,7 @@ static uint32_t op_cpu_info(const struct request *rq, struct reply *rp)
 		return STATUS_BAD_ARG;
 	if (cpu >= boot.cpus)
 		return STATUS_NO_CPU;
-	smp_fill_info(cpu, (struct wire_cpu_info *)rp->body);
+	smp_fill_info(self, cpu, (struct wire_cpu_info *)rp->body);
 	memmove(rp->body, rp->body + offset, size);
 	rp->size = size;
 	return STATUS_OK;
@@ -244,7 +244,7 @@ uint32_t ops_do(struct pcpu *self, const struct request *rq, struct reply *rp)
 	case OP_CRC:
 		return op_crc(self, rq, rp);
 	case OP_CPU_INFO:
-		return op_cpu_info(rq, rp);
+		return op_cpu_info(self, rq, rp);
 	case OP_CPU_START:
 		return op_cpu_start(self, rq, rp);
 	case OP_VECTORS:

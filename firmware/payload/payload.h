@@ -45,7 +45,7 @@ uint32_t smp_state(uint32_t cpu); /* CPU_* */
 uint32_t smp_start(struct pcpu *self, uint32_t cpu); /* STATUS_* */
 uint32_t smp_stop(struct pcpu *self, uint32_t cpu); /* STATUS_* */
 uint32_t smp_leave(struct pcpu *self, const struct facts *next); /* all secondaries; STATUS_* */
-void smp_fill_info(uint32_t cpu, struct wire_cpu_info *info);
+void smp_fill_info(struct pcpu *self, uint32_t cpu, struct wire_cpu_info *info);
 void smp_here(struct pcpu *p); /* on each CPU as it starts: its id registers */
 __attribute__((noreturn)) void smp_go(struct pcpu *p); /* this CPU: off, or into its pen */
 uint32_t smp_method(uint32_t cpu); /* ENABLE_* */

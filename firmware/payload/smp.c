@@ -136,13 +136,27 @@ uint32_t smp_start(struct pcpu *self, uint32_t cpu)
 	return STATUS_OK;
 }
 
-void smp_fill_info(uint32_t cpu, struct wire_cpu_info *info)
+static uint32_t can_switch_off(void)
+{
+	return facts.psci_cpu_off && !facts.psci_old;
+}
+
+/* After a crash the others may still run in the kernel that died; CPU_ON can't have them. */
+static uint32_t state_to_tell(struct pcpu *self, uint32_t cpu)
+{
+	if (!started[cpu] && smp_method(cpu) == ENABLE_PSCI && can_switch_off() &&
+	    !psci_is_off(self, cpu_mpidr[cpu]))
+		return CPU_ELSEWHERE;
+	return smp_state(cpu);
+}
+
+void smp_fill_info(struct pcpu *self, uint32_t cpu, struct wire_cpu_info *info)
 {
 	uint64_t area = (uint64_t)pcpu_areas[cpu];
 
 	*info = (struct wire_cpu_info){
 		.cpu = cpu,
-		.state = smp_state(cpu),
+		.state = state_to_tell(self, cpu),
 		.mpidr = cpu_mpidr[cpu],
 		.front = area + PCPU_FRONT,
 		.base_vectors = area + PCPU_BASE,
@@ -157,11 +171,6 @@ void smp_fill_info(uint32_t cpu, struct wire_cpu_info *info)
 	info->midr = ids[cpu][0];
 	memcpy(info->id, &ids[cpu][1], sizeof(info->id));
 	memcpy(info->entry, pcpu_of(cpu)->entry, sizeof(info->entry));
-}
-
-static uint32_t can_switch_off(void)
-{
-	return facts.psci_cpu_off && !facts.psci_old;
 }
 
 /* Whether this CPU can be sent away for good; nothing is done yet. */

@@ -46,67 +46,6 @@
 	add	\register, \register, :lo12:\symbol
 .endm
 
-/*
- * Reads the entry state: wire.ENTRY_REGS in order into x0-x3, x10-x28.
- * What the current level can't read is 0. Clobbers: x4, flags.
- */
-.macro read_entry
-	mrs	x10, CurrentEL
-	mrs	x26, cntvct_el0
-	mrs	x11, daif
-	mrs	x12, SPSel
-	mrs	x27, cntfrq_el0
-	mov	x13, #0
-	mov	x14, #0
-	mov	x15, #0
-	mov	x16, #0
-	mov	x17, #0
-	mov	x18, #0
-	mov	x19, #0
-	mov	x20, #0
-	mov	x21, #0
-	mov	x22, #0
-	mov	x23, #0
-	mov	x24, #0
-	cmp	x10, #(2 << 2)
-	b.lo	8f
-	mrs	x26, cntpct_el0
-	mrs	x13, sctlr_el2
-	mrs	x14, hcr_el2
-	mrs	x15, vbar_el2
-	mrs	x16, esr_el2
-	mrs	x17, elr_el2
-	mrs	x18, spsr_el2
-	mrs	x19, cptr_el2
-	mrs	x20, mdcr_el2
-	mrs	x21, cnthctl_el2
-	mrs	x22, cntvoff_el2
-	mrs	x23, vttbr_el2
-	mrs	x24, tcr_el2
-	b.hi	8f
-	tbz	x14, #HCR_E2H_BIT, 8f
-	mrs	x25, SCTLR_EL12		/* with E2H the EL1 name means EL2's */
-	b	9f
-8:	mrs	x25, sctlr_el1
-9:
-.endm
-
-/* In: \base and what read_entry left. */
-.macro store_entry base
-	stp	x0, x1, [\base]
-	stp	x2, x3, [\base, #16]
-	stp	x10, x11, [\base, #32]
-	stp	x12, x13, [\base, #48]
-	stp	x14, x15, [\base, #64]
-	stp	x16, x17, [\base, #80]
-	stp	x18, x19, [\base, #96]
-	stp	x20, x21, [\base, #112]
-	stp	x22, x23, [\base, #128]
-	stp	x24, x25, [\base, #144]
-	stp	x26, x27, [\base, #160]
-	str	x28, [\base, #176]
-.endm
-
 /* Out: \bit set in \register, if the 4-bit field at \shift of \id is not 0. Clobbers: x8. */
 .macro bit_if_field register, bit, id, shift
 	ubfx	x8, \id, #\shift, #4
@@ -154,16 +93,13 @@ pen:
 	.section .text.start, "ax"
 primary_entry:
 	adr	x28, _head
-	read_entry
-	msr	daifset, #0xf
-	msr	SPSel, #1
+	bl	entry_read
 	crumb	'1'
 	address	x5, _head		/* what was loaded through a cache: out of it */
 	address	x6, _data_end
 	civac	x5, x6
-	adr	x7, 1f
-	b	caches_off
-1:	crumb	'2'
+	bl	caches_off
+	crumb	'2'
 	address	x5, _head
 	address	x6, _bss_end
 	civac	x5, x6
@@ -175,10 +111,8 @@ primary_entry:
 	address	x5, pcpu_areas
 	zero	x5, x6
 	mov	sp, x6
-	address	x5, pcpu_areas + PCPU_STATE
-	add	x4, x5, #PCPU_ENTRY_OFFSET
-	store_entry x4
-	mov	x19, x5
+	address	x19, pcpu_areas + PCPU_STATE
+	bl	entry_store
 	mrs	x4, CurrentEL
 	cmp	x4, #(2 << 2)
 	b.ne	2f
@@ -197,12 +131,9 @@ primary_entry:
 	.type secondary_entry, %function
 secondary_entry:
 	adr	x28, secondary_entry
-	read_entry
-	msr	daifset, #0xf
-	msr	SPSel, #1
-	adr	x7, 1f
-	b	caches_off
-1:	mrs	x4, mpidr_el1
+	bl	entry_read
+	bl	caches_off
+	mrs	x4, mpidr_el1
 	ldr	x5, =AFFINITY
 	and	x4, x4, x5
 	address	x5, cpu_mpidr
@@ -215,10 +146,9 @@ secondary_entry:
 	subs	x7, x7, #1
 	b.ne	2b
 	b	4f
-3:	add	x4, x6, #PCPU_ENTRY_OFFSET
-	store_entry x4
-	mov	x19, x6
-	add	x6, x6, #(PCPU_STACK_TOP - PCPU_STATE) & 0xff000
+3:	mov	x19, x6
+	bl	entry_store
+	add	x6, x19, #(PCPU_STACK_TOP - PCPU_STATE) & 0xff000
 	add	x6, x6, #(PCPU_STACK_TOP - PCPU_STATE) & 0xfff
 	mov	sp, x6
 	mrs	x4, CurrentEL
@@ -237,9 +167,81 @@ secondary_entry:
 	b	4b
 
 /*
- * In: x7 where to go on, at EL2 if there is one. MMU and D-cache of that level (and
+ * The part of the entry state that the way to EL2 with all caches off changes.
+ * Then exceptions are masked. What the current level can't read is 0.
+ * Out: x10-x16, in the order of wire.ENTRY_REGS but for x16, the counter. Clobbers: flags.
+ */
+entry_read:
+	mrs	x10, CurrentEL
+	mrs	x16, cntvct_el0
+	mrs	x11, daif
+	mrs	x12, SPSel
+	mov	x13, #0
+	mov	x14, #0
+	mrs	x15, sctlr_el1		/* with E2H that is EL2's: entry_store reads again */
+	cmp	x10, #(2 << 2)
+	b.lo	1f
+	mrs	x16, cntpct_el0
+	mrs	x13, sctlr_el2
+	mrs	x14, hcr_el2
+1:	msr	daifset, #0xf
+	msr	SPSel, #1
+	ret
+
+/*
+ * In: x19 struct pcpu, its entry zero; x0-x3 as entered, what entry_read left, x28 PC.
+ * Stores wire.ENTRY_REGS. Clobbers: x4-x6, x15, flags.
+ */
+entry_store:
+	add	x4, x19, #PCPU_ENTRY_OFFSET
+	stp	x0, x1, [x4]
+	stp	x2, x3, [x4, #16]
+	stp	x10, x11, [x4, #32]
+	stp	x12, x13, [x4, #48]
+	mrs	x5, CurrentEL
+	cmp	x5, #(2 << 2)
+	b.ne	4f
+	cmp	x10, x5
+	b.ne	1f
+	mrs	x15, sctlr_el1
+1:	mrs	x5, vbar_el2
+	stp	x14, x5, [x4, #64]
+	mrs	x5, esr_el2
+	mrs	x6, elr_el2
+	stp	x5, x6, [x4, #80]
+	mrs	x5, spsr_el2
+	mrs	x6, cptr_el2
+	stp	x5, x6, [x4, #96]
+	mrs	x5, mdcr_el2
+	mrs	x6, cnthctl_el2
+	stp	x5, x6, [x4, #112]
+	mrs	x5, cntvoff_el2
+	mrs	x6, vttbr_el2
+	stp	x5, x6, [x4, #128]
+	mrs	x5, tcr_el2
+	str	x5, [x4, #144]
+	mrs	x6, ID_AA64MMFR3_EL1	/* not SCTLR2_EL2: nobody promises its enable at EL3 */
+	mov	x5, #0
+	tst	x6, #0xf		/* TCRX: booting.rst demands SCR_EL3.TCR2En */
+	b.eq	2f
+	mrs	x5, TCR2_EL2
+2:	mrs	x6, ttbr0_el2
+	stp	x5, x6, [x4, #184]
+	mrs	x6, id_aa64pfr0_el1
+	tst	x6, #(0xf << 24)
+	mov	x6, #0
+	b.eq	3f
+	mrs	x6, ICC_SRE_EL2
+3:	str	x6, [x4, #200]
+4:	mrs	x5, cntfrq_el0
+	stp	x15, x16, [x4, #152]
+	stp	x5, x28, [x4, #168]
+	ret
+
+/*
+ * Returns at EL2 if there is one. MMU and D-cache of that level (and
  * of EL3, if we are there) are off then, the I-cache is on and clean.
- * Clobbers: x4-x9, flags; keeps what read_entry left.
+ * Clobbers: x4-x9, flags.
  */
 caches_off:
 	mrs	x4, CurrentEL
@@ -269,6 +271,9 @@ caches_off:
 	bit_if_field x4, 27, x9, 56	/* FGTEn */
 	mrs	x9, id_aa64mmfr1_el1
 	bit_if_field x4, 38, x9, 40	/* HXEn */
+	mrs	x9, ID_AA64MMFR3_EL1
+	bit_if_field x4, 43, x9, 0	/* TCR2En */
+	bit_if_field x4, 44, x9, 4	/* SCTLR2En */
 	msr	scr_el3, x4
 	isb
 	ubfx	x8, x5, #24, #4
@@ -306,6 +311,6 @@ caches_off:
 	ic	iallu
 	dsb	sy
 	isb
-	br	x7
+	ret
 
 	.ltorg

@@ -9,6 +9,7 @@
 #define PL011_FR 0x18
 #define PL011_LCRH 0x2c
 #define PL011_CR 0x30
+#define PL011_DMACR 0x48
 #define DR_OE (1u << 11)
 #define FR_BUSY (1u << 3)
 #define FR_RXFE (1u << 4)
@@ -53,6 +54,7 @@ static void prepare_pl011(const struct uart *u)
 {
 	uint32_t cr = get(u, PL011_CR), lcrh = get(u, PL011_LCRH);
 
+	put(u, PL011_DMACR, 0); /* or a DMA engine that Linux programmed takes our bytes */
 	if (lcrh & LCRH_FEN) {
 		if ((cr & CR_ON) != CR_ON)
 			put(u, PL011_CR, cr | CR_ON);

@@ -113,6 +113,7 @@ class CpuState(enum.IntEnum):
     READY = 3
     FAILED = 4
     BUSY = 5
+    ELSEWHERE = 6  # CPU_INFO only: firmware says ON, but not for us (the kernel before us)
 
 
 class Origin(enum.IntEnum):
@@ -177,7 +178,8 @@ ID_REGS: tuple[str, ...] = (
 ENTRY_REGS: tuple[str, ...] = (
     "x0", "x1", "x2", "x3", "CurrentEL", "DAIF", "SPSel", "SCTLR_EL2", "HCR_EL2", "VBAR_EL2",
     "ESR_EL2", "ELR_EL2", "SPSR_EL2", "CPTR_EL2", "MDCR_EL2", "CNTHCTL_EL2", "CNTVOFF_EL2",
-    "VTTBR_EL2", "TCR_EL2", "SCTLR_EL1", "CNTPCT", "CNTFRQ", "PC",
+    "VTTBR_EL2", "TCR_EL2", "SCTLR_EL1", "CNTPCT", "CNTFRQ", "PC", "TCR2_EL2", "TTBR0_EL2",
+    "ICC_SRE_EL2",
 )  # fmt: skip
 """Entry state, saved before anything else; a register of a higher EL than the
 entry's reads as zero (CurrentEL says which could be read)."""

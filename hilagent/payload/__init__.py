@@ -7,12 +7,23 @@
         payload = connect(line, run_id=run_id, deadline=Deadline.after(20))
         payload.start_cpus()
         passes = payload.sweep([SweepRequest(cpu=n) for n in range(4)])
+
+Entered by a kexec that carried a bundle (`hilagent.deploy.bundle`) along as its initrd,
+it starts the next kernel::
+
+    payload = connect(console.take("payload"), ..., unasked=True)
+    cargo = look(payload, expect=index)
+    payload.start_cpus(elsewhere=foreign_cpus(payload, cargo))
+    ...
+    hand_over(payload, cargo, cmdline=cmdline)
 """
 
+from .cargo import Cargo, foreign_cpus, look
 from .channel import ByteLine
 from .client import Payload
 from .connect import connect
 from .facts import CallResult, Hello
+from .handover import Handover, hand_over
 from .sweep import DEFAULT_SEED, SweepRequest
 from .trouble import (
     Dying,
@@ -27,7 +38,7 @@ from .trouble import (
 )
 
 __all__ = [
-    "DEFAULT_SEED", "ByteLine", "CallResult", "Dying", "Evidence", "Hang", "Hello", "JobStatus",
-    "Payload", "PayloadFault", "Place", "Refused", "ResetInJob", "Silence", "SweepRequest",
-    "connect",
+    "DEFAULT_SEED", "ByteLine", "CallResult", "Cargo", "Dying", "Evidence", "Handover", "Hang",
+    "Hello", "JobStatus", "Payload", "PayloadFault", "Place", "Refused", "ResetInJob", "Silence",
+    "SweepRequest", "connect", "foreign_cpus", "hand_over", "look",
 ]  # fmt: skip

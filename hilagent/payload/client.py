@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from hilagent import errors
 from hilagent.link import session as link_session
@@ -111,6 +111,10 @@ class Payload:
             crc = part if at == 0 else _crc_join(crc, part, count)
         return crc
 
+    def code_loaded(self, addr: int, size: int) -> None:
+        """Say that these bytes of RAM, as written, are code now: for every CPU's caches."""
+        self._ask(wire.Op.SLOT_LOADED, wire.ACCESS.pack(addr=addr, size=size))
+
     def read64(self, addr: int) -> int:
         """Read 64 bits in one access."""
         return int.from_bytes(self.read(addr, 8, 8), "little")
@@ -149,9 +153,21 @@ class Payload:
         """Return the CPUs that are started, the boot CPU among them."""
         return self._cpus.known()
 
-    def start_cpus(self) -> tuple[CpuFacts, ...]:
-        """Start every CPU of the DTB. Raises `errors.LabError` for one that won't."""
-        return self._cpus.start_all()
+    def start_cpus(self, *, elsewhere: Collection[int] = ()) -> tuple[CpuFacts, ...]:
+        """Start every CPU of the DTB but those that are ``elsewhere``, see `cpu_states`.
+
+        Raises `errors.LabError` for one that won't.
+        """
+        return self._cpus.start_all(elsewhere)
+
+    def cpu_states(self) -> dict[int, wire.CpuState]:
+        """Return what each CPU does. After a crash some may be ELSEWHERE: firmware says that
+        they run, but they do so in the kernel that died, and nobody can stop them."""
+        return self._cpus.states()
+
+    def stop_cpus(self) -> None:
+        """Switch off (or pen) every CPU but the link's. Raises `Refused` where that can't be."""
+        self._cpus.stop_all()
 
     def move_link(self, cpu: int) -> None:
         """Let ``cpu`` own the link."""
@@ -219,14 +235,21 @@ class Payload:
         return facts.partial_exchange(before, after, judged)
 
     def vectors(
-        self, target: int, blob: bytes = b"", offset: int = 0, *, serves_el2: bool = False
+        self,
+        target: int,
+        blob: bytes = b"",
+        offset: int = 0,
+        *,
+        serves_el2: bool = False,
+        there: bool = False,
     ) -> None:
-        """Choose the vectors under test, on every CPU; ``blob`` is loaded into the slot."""
+        """Choose the vectors under test, on every CPU; ``blob`` is loaded into the slot, or
+        is ``there`` already. Either way the payload verifies it."""
         if len(blob) > self.hello.slot_size:
             raise errors.UsageError(f"{len(blob)} bytes; the slot has {self.hello.slot_size}")
-        if blob:
+        if blob and not there:
             self.write(self.hello.slot, blob)
-            self._ask(wire.Op.SLOT_LOADED, wire.ACCESS.pack(addr=self.hello.slot, size=len(blob)))
+            self.code_loaded(self.hello.slot, len(blob))
         body = wire.VECTORS.pack(
             target=target, flags=int(serves_el2), offset=offset, size=len(blob), crc=_crc(blob)
         )

@@ -42,6 +42,7 @@ def connect(
     baud: int = 115_200,
     parallel: int = 0,
     silence_s: float = 5.0,
+    unasked: bool = False,
 ) -> Payload:
     """Wait for the payload on ``line``, agree on an encoding and return it.
 
@@ -58,6 +59,8 @@ def connect(
         parallel: how many CPUs may sweep at the same time; 0: all, or where ``emulated``
             as many as this host has.
         silence_s: how long nothing may be heard before a request gives up.
+        unasked: say nothing until the payload has said BOOT. After a kexec: a kernel that
+            is still there would take what we say for typing, and run it.
 
     Raises:
         errors.PreconditionError: entered below EL2, or HCR_EL2.E2H will not clear.
@@ -70,7 +73,7 @@ def connect(
         line, session, clock=deadline.clock, evidence=Evidence(late_s, alive, emulated),
         log=tail, silence_s=silence_s,
     )  # fmt: skip
-    hello = _greet(channel, deadline, tail)
+    hello = _greet(channel, deadline, tail, unasked=unasked)
     if not armoured and _raw_works(channel):
         session.armoured = False
     cores = os.cpu_count() or 1 if emulated else 0
@@ -88,26 +91,41 @@ class _Tail:
         self.data = (self.data + data)[-200:]
 
 
-def _greet(channel: Channel, deadline: Deadline, tail: _Tail) -> facts.Hello:
+def _greet(channel: Channel, deadline: Deadline, tail: _Tail, *, unasked: bool) -> facts.Hello:
     wait = Patience(deadline.left_s(), channel.clock, channel.evidence)
-    listen = wait.deadline.sooner(_PATIENCE_S)
-    while not channel.boots and not listen.expired():
-        channel.listen(listen)
+    _listen(channel, wait, unasked)
     while True:
         if channel.boots:
             _check(facts.hello(channel.boots[-1]))
+        elif unasked:
+            raise _nobody(deadline, tail)
         body = _provoke(channel, wait)
         if body is not None:
             hello = facts.hello(body)
             _check(hello)
             return hello
         if wait.over():
-            shown = text.scrub_line(tail.data, limit=120)
-            raise Silence(
-                f"no payload answered within {deadline.budget_s:g} s"
-                + (f"; the console last said: {shown}" if shown else "; the console was silent"),
-                hint="look at console.raw: was the payload loaded and started?",
-            )
+            raise _nobody(deadline, tail)
+
+
+def _listen(channel: Channel, wait: Patience, unasked: bool) -> None:
+    """Wait for BOOT: a little while, or where only it proves a payload, for all the time."""
+    listen = wait.deadline if unasked else wait.deadline.sooner(_PATIENCE_S)
+    while not channel.boots:
+        channel.listen(listen)
+        if not channel.boots and listen.expired():
+            if not unasked or wait.over():
+                return
+            listen = wait.deadline
+
+
+def _nobody(deadline: Deadline, tail: _Tail) -> Silence:
+    shown = text.scrub_line(tail.data, limit=120)
+    return Silence(
+        f"no payload answered within {deadline.budget_s:g} s"
+        + (f"; the console last said: {shown}" if shown else "; the console was silent"),
+        hint="look at console.raw: was the payload loaded and started?",
+    )
 
 
 def _provoke(channel: Channel, wait: Patience) -> bytes | None:

@@ -8,6 +8,8 @@ off, by CPU_STOP) unless they have work. On a real board they stay on.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from hilagent import errors
 from hilagent.clock import Deadline
 from hilagent.link import wire
@@ -19,6 +21,8 @@ from .jobs import fetch
 from .trouble import Patience, Refused
 
 _AWAKE = frozenset({wire.CpuState.READY, wire.CpuState.BUSY})
+_STATE_AT = 4
+assert wire.CPU_INFO.fields[1][0] == "state"
 
 
 class Cpus:
@@ -47,14 +51,30 @@ class Cpus:
                     self._facts[cpu] = facts.cpu_facts(body)
         return tuple(self._facts[cpu] for cpu in sorted(self._facts))
 
-    def start_all(self) -> tuple[CpuFacts, ...]:
-        """Start every CPU. Raises `errors.LabError` for one that won't."""
+    def start_all(self, elsewhere: Collection[int] = ()) -> tuple[CpuFacts, ...]:
+        """Start every CPU but ``elsewhere``. Raises `errors.LabError` for one that won't."""
         for cpu in range(self.count):
-            if cpu not in self._facts:
+            if cpu not in self._facts and cpu not in elsewhere:
                 self._start(cpu)
                 self._facts[cpu] = facts.cpu_facts(self._info(cpu))
                 self.rest(cpu)
         return self.known()
+
+    def states(self) -> dict[int, wire.CpuState]:
+        """Return what each CPU does, as the payload and its firmware say now."""
+        known = set(wire.CpuState)
+        states = {cpu: self._state(cpu) for cpu in range(self.count)}
+        return {
+            cpu: wire.CpuState(state) if state in known else wire.CpuState.FAILED
+            for cpu, state in states.items()
+        }
+
+    def stop_all(self) -> None:
+        """Switch off every CPU but the link's."""
+        for cpu, state in self.states().items():
+            if cpu != self.link_cpu and state in _AWAKE:
+                self._channel.request(wire.Op.CPU_STOP, cpu.to_bytes(4, "little"))
+                self._asleep.add(cpu)
 
     def wake(self, cpu: int) -> None:
         """Have a CPU ready for work; one that was never started stays off."""
@@ -105,7 +125,20 @@ class Cpus:
                     hint="do the DTB's enable-method and the firmware's PSCI fit this board?",
                 )
             channel.listen(Deadline.after(0.02, channel.clock))
-            state = _state_of(self._info(cpu))
+            state = self._state(cpu)
+
+    def _state(self, cpu: int) -> int:
+        """Return a CPU's state alone: 4 bytes of its CPU_INFO, where the payload gives parts."""
+        ask = _part(cpu, _STATE_AT, 4)
+        try:
+            body = self._channel.request(wire.Op.CPU_INFO, ask, reply_size=4)
+        except Refused as refused:
+            if refused.status != wire.Status.BAD_ARG:
+                raise
+            return _state_of(self._info(cpu))
+        if body is None or len(body) != 4:
+            raise errors.LinkError(f"CPU_INFO: {len(body or b'')} bytes of a state")
+        return int.from_bytes(body, "little")
 
     def _info(self, cpu: int) -> bytes:
         """Return a CPU_INFO: whole, or in parts on a line that would not carry it."""

@@ -30,6 +30,8 @@ class Traits:
         wrong_run_after: how many replies come before one carries a wrong run id (once).
         boots_armoured: BOOT events are armoured, as the payload does.
         bad_cpus: CPUs that never start.
+        elsewhere: CPUs that run, but not for the payload: in the kernel that died.
+        no_cpu_off: no CPU can be switched off.
         done_events: False: JOB_DONE is never sent, the host has to ask.
         heartbeat_s: between heartbeats.
     """
@@ -45,6 +47,8 @@ class Traits:
     wrong_run_after: int | None = None
     boots_armoured: bool = True
     bad_cpus: frozenset[int] = frozenset()
+    elsewhere: frozenset[int] = frozenset()
+    no_cpu_off: bool = False
     done_events: bool = True
     heartbeat_s: float = 1.0
 

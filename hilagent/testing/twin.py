@@ -220,12 +220,16 @@ class PayloadTwin:
         if op == wire.Op.CPU_INFO:
             return wire.Status.OK, self._cpu_info(cpu)
         if op == wire.Op.CPU_START:
+            if cpu in self.traits.elsewhere:
+                return wire.Status.FAILED, b""
             failed = cpu in self.traits.bad_cpus
             self._cpus[cpu] = wire.CpuState.FAILED if failed else wire.CpuState.READY
             return wire.Status.OK, self._cpus[cpu].to_bytes(4, "little")
         if op == wire.Op.CPU_STOP:
             if self.jobs.on(cpu) or cpu == self.jobs.link_cpu:
                 return wire.Status.BUSY, b""
+            if self.traits.no_cpu_off:
+                return wire.Status.REFUSED, b""
             self._cpus[cpu] = wire.CpuState.OFF
             return wire.Status.OK, b""
         if op == wire.Op.JOB_STATUS:
@@ -288,12 +292,14 @@ class PayloadTwin:
 
     def _cpu_info(self, cpu: int) -> bytes:
         front = laboratory.front_of(cpu)
+        foreign = cpu in self.traits.elsewhere
+        never = wire.CpuState.ELSEWHERE if foreign else wire.CpuState.OFF
         entry = [0] * len(wire.ENTRY_REGS)
         entry[wire.ENTRY_REGS.index("CurrentEL")] = self.traits.entry_el << 2
         ids = [0] * len(wire.ID_REGS)
         ids[0], ids[1] = 0x411F_D070, 0x8000_0000 | cpu
         return wire.CPU_INFO.pack(
-            cpu=cpu, state=self._cpus.get(cpu, wire.CpuState.OFF), mpidr=0x8000_0000 | cpu,
+            cpu=cpu, state=self._cpus.get(cpu, never), mpidr=0x8000_0000 | cpu,
             front=front, base_vectors=front + 0x800, catch=laboratory.catch_of(cpu),
             catch_size=laboratory.CATCH_SIZE, catch_count=8, stack_page=front + 0x7000,
             bad_sp=0x40_0000_0000_0F00, midr=0x411F_D070, id=ids, entry=entry,

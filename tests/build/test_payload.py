@@ -64,6 +64,24 @@ def test_nothing_is_left_to_relocate(built: payload.PayloadBuild) -> None:
         assert got is None or got["sh_size"] <= 32
 
 
+def test_no_register_is_touched_whose_enable_at_el3_is_not_promised(
+    built: payload.PayloadBuild,
+) -> None:
+    """6.12's booting.rst has firmware enable TCR2_EL2 where there is one; SCTLR2_EL2 never."""
+    image = built.image.read_bytes()
+    words = struct.unpack(f"<{len(image) // 4}I", image[: len(image) // 4 * 4])
+    sctlr2, tcr2 = 0xD51C1060, 0xD51C2060  # msr; mrs has bit 21 too
+
+    def accesses(register: int) -> list[int]:
+        return [at for at, word in enumerate(words) if word & ~0x20001F == register]
+
+    assert accesses(sctlr2) == []
+    assert len(accesses(tcr2)) == 2
+    for at in accesses(tcr2):
+        tst, branch = words[at - 2], words[at - 1]  # ID_AA64MMFR3_EL1.TCRX, the lowest 4 bits
+        assert (tst & ~0x3E0, branch & 0xFF00001F) == (0xF2400C1F, 0x54000000)
+
+
 def test_the_second_build_compiles_nothing(
     monkeypatch: pytest.MonkeyPatch, built: payload.PayloadBuild
 ) -> None:

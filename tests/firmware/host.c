@@ -102,10 +102,10 @@ static void read_tree(const uint8_t *in, uint32_t size)
 	}
 }
 
-/* kind, shift, width, then 64 bytes that are its registers; answers what each call said. */
+/* kind, shift, width, then 128 bytes that are its registers; answers what each call said. */
 static void drive_uart(const uint8_t *in)
 {
-	static uint8_t registers[64] __attribute__((aligned(8)));
+	static uint8_t registers[128] __attribute__((aligned(8)));
 	struct uart u = { .kind = in[0], .shift = in[1], .width = in[2] };
 
 	memcpy(registers, in + 3, sizeof(registers));

@@ -81,6 +81,14 @@ def test_the_entry_cleans_before_it_zeroes() -> None:
     assert primary.index("\tcivac\t") < primary.index("caches_off")
 
 
+def test_the_uploaded_copy_cleans_both_sides_before_and_invalidates_after() -> None:
+    text = (sources.firmware_dir() / "uploaded" / "mover.S").read_text()
+    copy = text[text.index("\ncopy:\n") : text.index("clean:\n")]
+    steps = re.findall(r"^\t(?:2:\t)?(by_line\tcivac|by_line\tivac|stp|line_size)\b", copy, re.M)
+    assert steps == ["line_size", "by_line\tcivac", "by_line\tcivac", *["stp"] * 4, "by_line\tivac"]
+    assert "ctr_el0" in text
+
+
 @pytest.mark.parametrize("routine", ["cache_before_write", "cache_after_write"])
 def test_a_routine_takes_the_line_size_from_the_cpu(routine: str) -> None:
     text = (sources.firmware_dir() / "payload" / "cache.S").read_text()

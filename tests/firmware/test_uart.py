@@ -17,7 +17,7 @@ def drive(
     host: Host, kind: int, shift: int, width: int, registers: dict[int, int]
 ) -> tuple[int, int, int, bytes]:
     """Return can-send, idle, received (NOTHING if none) and the registers afterwards."""
-    memory = bytearray(64)
+    memory = bytearray(128)
     for offset, value in registers.items():
         memory[offset : offset + 4] = value.to_bytes(4, "little")
     answer = host("u", bytes([kind, shift, width]) + bytes(memory))
@@ -48,6 +48,11 @@ def test_a_pl011_that_runs_is_left_alone(host: Host) -> None:
     after = drive(host, PL011, 2, 4, {0x30: 0xF01, 0x2C: 0x74})[3]
     assert struct.unpack_from("<I", after, 0x30)[0] == 0xF01
     assert struct.unpack_from("<I", after, 0x2C)[0] == 0x74
+
+
+def test_a_dma_engine_that_linux_programmed_gets_no_more_of_its_bytes(host: Host) -> None:
+    after = drive(host, PL011, 2, 4, {0x30: 0xF01, 0x2C: 0x74, 0x48: 3})[3]
+    assert struct.unpack_from("<I", after, 0x48)[0] == 0
 
 
 @pytest.mark.parametrize(

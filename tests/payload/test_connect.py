@@ -51,6 +51,40 @@ def test_a_payload_that_boots_late_is_waited_for() -> None:
     assert b.connect(seconds=20).echo(b"hi") == b"hi"
 
 
+def test_after_a_kexec_nothing_is_said_to_a_kernel_that_may_still_be_there() -> None:
+    b = bench()
+    b.twin._boot_s = b.clock.now_s() + 8
+    b.line.to_host.push(b"kexec_core: Starting new kernel\r\n")
+    sent: list[float] = []
+    write = b.line.write
+
+    def noted(data: bytes, deadline: Deadline) -> None:
+        sent.append(b.clock.now_s())
+        write(data, deadline)
+
+    b.line.write = noted  # type: ignore[method-assign]
+    start_s = b.clock.now_s()
+    assert b.connect(seconds=20, unasked=True).echo(b"hi") == b"hi"
+    assert min(sent) >= start_s + 8
+
+
+def test_a_kexec_that_never_arrives_ends_in_silence_with_nothing_said() -> None:
+    b = bench()
+    b.twin.alive = False
+    b.line.to_host.push(b"kexec: Can't kexec: CPUs are stuck in the kernel\r\n")
+    start_s = b.clock.now_s()
+    with pytest.raises(Silence, match=r"within 6 s; the console last said: kexec: Can't kexec"):
+        b.connect(seconds=6, unasked=True)
+    assert b.line.sent == 0
+    assert b.clock.now_s() - start_s < 6.1
+
+
+def test_a_kexec_on_a_late_host_is_waited_for_once_more() -> None:
+    b = bench()
+    b.twin._boot_s = b.clock.now_s() + 7
+    assert b.connect(seconds=5, unasked=True, late_s=lambda since_s: 2.0).echo(b"x") == b"x"
+
+
 def test_entry_at_el1_blames_the_boot_path() -> None:
     with pytest.raises(
         errors.PreconditionError, match=r"entered at EL1 and has no EL2: the boot path"

@@ -101,6 +101,26 @@ def test_facts_come_in_parts_where_the_line_would_not_carry_them_whole(parts: bo
     assert payload.bytes_rx < 20_000 or not parts
 
 
+@pytest.mark.parametrize("parts", [True, False])
+def test_a_state_alone_costs_four_bytes_where_the_payload_gives_parts(parts: bool) -> None:
+    b = bench(Traits(elsewhere=frozenset({3})))
+    payload = b.connect()
+    do = b.twin._do
+
+    def older(request: Packet) -> tuple[int, bytes]:
+        too_long = request.op == wire.Op.CPU_INFO and len(request.body) > 4
+        return (wire.Status.BAD_ARG, b"") if too_long and not parts else do(request)
+
+    b.twin._do = older  # type: ignore[method-assign]
+    before = payload.bytes_rx
+    assert payload.cpu_states() == {
+        0: wire.CpuState.READY, 1: wire.CpuState.OFF, 2: wire.CpuState.OFF,
+        3: wire.CpuState.ELSEWHERE,
+    }  # fmt: skip
+    whole = 4 * wire.CPU_INFO.size
+    assert (payload.bytes_rx - before < whole // 4) is parts
+
+
 def test_a_board_that_can_not_switch_cpus_off_leaves_them_on() -> None:
     b = bench()
     do = b.twin._of_cpu
