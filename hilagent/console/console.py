@@ -127,7 +127,7 @@ class Console:
                     self._until_writable(deadline)
 
     def crash(self, since: int = 0) -> Crash | None:
-        """Return the first crash that starts at ``since`` or later."""
+        """Return the first crash that starts at ``since`` or later; a stall is none."""
         with self._news:
             return next((crash for crash in self._crashes if crash.start >= since), None)
 
@@ -194,7 +194,7 @@ class Console:
         with self._news:
             self._tape.received(chunk, now_ns)
             for crash in self._watch.feed(chunk):
-                if crash.kind is Kind.RESET and not self._is_news(crash):
+                if not crash.fatal or (crash.kind is Kind.RESET and not self._is_news(crash)):
                     continue
                 if len(self._crashes) < _MAX_CRASHES:
                     self._crashes.append(crash)

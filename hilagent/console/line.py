@@ -100,9 +100,9 @@ class Line:
             if not more:
                 return None
 
-    def forgive(self) -> None:
-        """Forget the crashes so far: a new boot begins."""
-        self._since = self.console.position()
+    def forgive(self, until: int | None = None) -> None:
+        """Forget the crashes so far, or those before a position: a new boot begins."""
+        self._since = self.console.position() if until is None else until
 
     def crash(self) -> Crash | None:
         """Return the first crash since this handle was taken."""

@@ -4,7 +4,8 @@
 The reader feeds it every chunk. It works line by line and only on lines that
 hold a trigger, so that it costs next to nothing, and gives the same answer for
 a stream in one piece and byte by byte. It knows U-Boot's exceptions and
-restarts and the first lines of a dying kernel.
+restarts and the first lines of a dying kernel. A stall (RCU's, or a lockup's) is
+no death: a host that stood still looks the same to the kernel, which then goes on.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ _TITLE = 120
 
 
 class Kind(enum.Enum):
-    """Who died."""
+    """Who died; STALL: nobody, a CPU made no progress for long."""
 
+    STALL = "stall"
     KERNEL = "kernel"
     FIRMWARE = "firmware"
     RESET = "reset"
@@ -43,26 +45,35 @@ class Crash:
     start: int
     end: int
 
+    @property
+    def fatal(self) -> bool:
+        """Whether nothing that was waited for can come after it."""
+        return self.kind is not Kind.STALL
+
     def error(self) -> WorldError:
         """Return the error that it stands for."""
-        if self.kind is Kind.KERNEL:
+        if self.kind in (Kind.KERNEL, Kind.STALL):
             return TargetCrash(f"the kernel crashed: {self.title}")
         if self.kind is Kind.RESET:
             return BoardReset(f"the board restarted by itself: {self.title}")
         return LabError(f"the board's firmware crashed: {self.title}")
 
 
+_STALL = rb"rcu: INFO: |watchdog: (?:BUG|Watchdog detected)|BUG: (?:soft lockup|workqueue lockup)"
 _KERNEL = (
     rb"Kernel panic - not syncing|Internal error: |Unable to handle kernel |BUG: |"
     rb"kernel BUG at |KASAN: |Oops - |SError Interrupt on CPU|Bad mode in |"
-    rb"rcu: INFO: |watchdog: BUG|HYP panic:|nVHE hyp BUG"
+    rb"HYP panic:|nVHE hyp BUG"
 )
 _FIRMWARE = (
     rb'"Synchronous Abort" handler|"Error" handler, esr|Unhandled exception|'
     rb"### ERROR ### Please RESET"
 )
 _BANNER = rb"U-Boot (?:SPL |TPL )?20\d\d\.\d\d"
-_SIGNS = ((Kind.KERNEL, _KERNEL), (Kind.FIRMWARE, _FIRMWARE), (Kind.RESET, _BANNER))
+_SIGNS = (
+    *((Kind.STALL, _STALL), (Kind.KERNEL, _KERNEL)),
+    *((Kind.FIRMWARE, _FIRMWARE), (Kind.RESET, _BANNER)),
+)
 _TRIGGER = re.compile(b"|".join(signs for _, signs in _SIGNS))
 _BANNER_FOLLOWS = re.compile(rb"(?:DRAM|CPU|SoC|Model|Board) *: |Trying to boot from ")
 _BANNER_LINES = 6

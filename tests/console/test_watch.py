@@ -16,6 +16,7 @@ VERSION = (
     b"aarch64-linux-gnu-gcc (Debian 12.2.0-14) 12.2.0\r\nGNU ld 2.40\r\n=> "
 )
 PANIC = b"[    1.234567] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n"
+STALL = b"[   21.000000] rcu: INFO: rcu_preempt self-detected stall on CPU\r\n"
 ABORT = (
     b'"Synchronous Abort" handler, esr 0x96000010\r\nelr: 0000000040213a4c lr : 00000000\r\n'
     b"### ERROR ### Please RESET the board ###\r\n"
@@ -39,6 +40,13 @@ def feed(data: bytes, sizes: list[int] | None = None) -> list[Crash]:
         (BANNER, Kind.RESET, "U-Boot 2023.01+dfsg-2 (Jun 22 2026 - 08:38:07 +0000)"),
         (b"[ 2.0] Internal error: Oops: 96000004 [#1]\n", Kind.KERNEL, "Internal error: Oops"),
         (b"[ 2.0][    T1] BUG: spinlock bad magic on CPU#0\n", Kind.KERNEL, "BUG: spinlock"),
+        (STALL, Kind.STALL, "rcu: INFO: rcu_preempt self-detected stall on CPU"),
+        (
+            b"[ 9.0] watchdog: BUG: soft lockup - CPU#1 stuck for 23s!\n",
+            Kind.STALL,
+            "watchdog: BUG",
+        ),
+        (b"[ 9.0] BUG: workqueue lockup - pool cpus=0 stuck!\n", Kind.STALL, "BUG: workqueue"),
         (b"U-Boot SPL 2022.04 (x)\r\nTrying to boot from MMC1\r\n", Kind.RESET, "U-Boot SPL"),
     ],
 )
@@ -70,7 +78,9 @@ def test_a_timestamp_is_no_part_of_the_title_and_control_bytes_never_get_out() -
 
 
 def test_each_kind_accuses_whom_it_should() -> None:
-    kinds = {crash.kind: crash.error() for crash in feed(PANIC + ABORT + BANNER)}
+    kinds = {crash.kind: crash.error() for crash in feed(STALL + PANIC + ABORT + BANNER)}
+    assert set(kinds) == set(Kind)
+    assert [crash.kind for crash in feed(STALL + PANIC) if not crash.fatal] == [Kind.STALL]
     assert isinstance(kinds[Kind.KERNEL], TargetCrash)
     assert type(kinds[Kind.FIRMWARE]) is LabError
     assert isinstance(kinds[Kind.RESET], BoardReset)
@@ -86,7 +96,7 @@ def test_an_endless_line_costs_no_memory_and_no_answer() -> None:
 
 @given(
     parts=st.lists(
-        st.sampled_from([PANIC, ABORT, BANNER, VERSION, QUIET, b"\n", b"junk"]), max_size=6
+        st.sampled_from([PANIC, STALL, ABORT, BANNER, VERSION, QUIET, b"\n", b"junk"]), max_size=6
     ),
     sizes=st.lists(st.integers(1, 60), max_size=40),
 )
