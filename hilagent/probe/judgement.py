@@ -39,7 +39,10 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One rule for one hcall. ``reason`` says why it is neither held nor broken."""
+    """One rule for one hcall.
+
+    ``reason`` says why it is neither held nor broken, or of one that is held, where not.
+    """
 
     hcall: str
     rule: str
@@ -98,10 +101,18 @@ class Judgement:
         return tuple(finding for cell in self.cells.values() for finding in cell.findings)
 
     @property
+    def open(self) -> tuple[str, ...]:
+        """What was not judged, and why: a line a cell."""
+        return tuple(
+            f"{cell.rule}: {cell.hcall}: {cell.reason}"
+            for cell in self.cells.values()
+            if cell.state in (State.UNFINISHED, State.VOID)
+        )
+
+    @property
     def clean(self) -> bool:
         """Whether every cell is held or not applicable."""
-        good = (State.HELD, State.NOT_APPLICABLE)
-        return all(cell.state in good for cell in self.cells.values())
+        return not self.findings and not self.open
 
 
 def judge(
