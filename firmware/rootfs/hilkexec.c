@@ -4,7 +4,7 @@
  * they place it by different code: kexec_file_load is the kernel's own work,
  * for kexec_load it is ours (hilkexec_load.c).
  *
- * Out: exit 0; or one line on standard error that ends with the kernel's own
+ * Out: exit 0, and where it was decided here "image ADDRESS SIZE"; or one line on standard error that ends with the kernel's own
  * reason, exit 1; 2 for wrong usage. "exec" returns only if it failed.
  */
 #include <errno.h>
@@ -22,6 +22,10 @@ static const char usage[] =
 	"hilkexec load IMAGE [--initrd FILE] [--cmdline TEXT] [--crash] [--syscall file|load]\n"
 	"hilkexec unload [--crash]\n"
 	"hilkexec exec\n";
+
+#ifndef KEXEC_FILE_DEBUG
+#define KEXEC_FILE_DEBUG 0x8 /* since 6.8: the kernel logs where it puts the image */
+#endif
 
 int fail(const char *what)
 {
@@ -63,8 +67,11 @@ static int file_load(const struct next *next)
 	} else {
 		flags |= KEXEC_FILE_NO_INITRAMFS;
 	}
-	if (syscall(SYS_kexec_file_load, image, initrd, strlen(next->cmdline) + 1, next->cmdline,
-		    flags))
+	if (!syscall(SYS_kexec_file_load, image, initrd, strlen(next->cmdline) + 1, next->cmdline,
+		     flags | KEXEC_FILE_DEBUG))
+		return 0;
+	if (errno != EINVAL || syscall(SYS_kexec_file_load, image, initrd,
+				       strlen(next->cmdline) + 1, next->cmdline, flags))
 		return fail("kexec_file_load");
 	return 0;
 }

@@ -184,6 +184,8 @@ static int submit(const struct next *next, const struct bytes *image, const stru
 	segments[count++] = segment(&entry, sizeof(entry), fdt, sizeof(entry));
 	if (syscall(SYS_kexec_load, fdt, count, segments, flags))
 		return fail("kexec_load");
+	printf("image %#llx %#llx\n", (unsigned long long)kernel,
+	       (unsigned long long)field(image, IMAGE_SIZE));
 	return 0;
 }
 

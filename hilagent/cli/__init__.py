@@ -15,10 +15,12 @@ from typing import Any
 import click
 
 from hilagent import __version__
+from hilagent.cli.builds import build
 from hilagent.cli.ending import guarded
 
 DEFAULT_BOARD = "qemu-virt"
-SUITES = ("architecture", "dispatch", "clobber", "mutants")
+SUITES = ("architecture", "dispatch", "clobber", "mutants", "live", "restart", "kernel")
+MODES = ("default", "none", "nvhe", "protected")
 _Command = Callable[..., Any]
 
 
@@ -59,11 +61,21 @@ _VECTORS_HELP = "reference-stub, reference-kvm, mutant:NAME or file:PATH[@OFFSET
 @_hilagent.command("run")
 @click.argument("board", default=DEFAULT_BOARD)
 @click.option("--suite", "suites", multiple=True, type=click.Choice(SUITES),
-              help="What to run (default: architecture, dispatch, clobber).")  # fmt: skip
+              help="What to run (default: architecture, dispatch, clobber); "
+                   "kernel is live and restart.")  # fmt: skip
 @click.option("--vectors", multiple=True, metavar="NAME",
               help=f"Vectors under test: {_VECTORS_HELP} Default: both references.")  # fmt: skip
+@click.option("--kernel", "kernels", multiple=True, metavar="NAME",
+              help="Kernel that the suites live and restart boot: patched (default), scs, "
+                   "unpatched, debian, broken:NAME.")  # fmt: skip
+@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES),
+              help="How it uses EL2 (default: default, nvhe and none).")  # fmt: skip
+@click.option("--chain", type=click.IntRange(1, 1000), default=1, show_default=True,
+              help="How often in a row each way of restarting is taken.")  # fmt: skip
 @click.option("--tests", multiple=True, type=click.Path(exists=True, path_type=Path),
               metavar="PATH", help="Your own pytest files, run beside the suites.")  # fmt: skip
+@click.option("-k", "only", metavar="EXPRESSION", default="",
+              help="Only tests with such names, as pytest's -k: 'crash and payload'.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print results.json on stdout.")
 @click.option("--list-vectors", is_flag=True, is_eager=True, expose_value=False,
               callback=lambda context, _, wanted: _list_vectors(context, wanted),
@@ -71,9 +83,10 @@ _VECTORS_HELP = "reference-stub, reference-kvm, mutant:NAME or file:PATH[@OFFSET
 @_board_options
 def _run(suites: tuple[str, ...], tests: tuple[Path, ...], as_json: bool, **chosen: Any) -> int:
     """Run the suites on BOARD and say what the evidence is."""
-    from hilagent.cli.run import run
+    from hilagent.cli.run import Chosen, run
 
-    return run(_request(chosen), suites, tests, chosen["run_dir"], as_json=as_json)
+    wanted = Chosen(suites, tests, chosen["only"])
+    return run(_request(chosen), wanted, chosen["run_dir"], as_json=as_json)
 
 
 def _list_vectors(context: click.Context, wanted: bool) -> None:
@@ -152,19 +165,22 @@ def _shell(vectors: str, **chosen: Any) -> int:
     return shell(_request(chosen | {"vectors": (vectors,)}), chosen["run_dir"])
 
 
-@_hilagent.group("build")
-def _build() -> None:
-    """Build what runs on a board."""
+@_hilagent.command("trust")
+@click.argument("board")
+@click.option("--system", type=click.Choice(["os", "rootfs"]), default="os", show_default=True,
+              help="Which system of the board is running now.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Don't ask: the fingerprint was compared before.")
+@click.option("--boards", "folders", multiple=True, metavar="DIR",
+              type=click.Path(file_okay=False, path_type=Path),
+              help="A folder of board files, looked at first.")  # fmt: skip
+def _trust(board: str, system: str, yes: bool, folders: tuple[Path, ...]) -> int:
+    """Pin the SSH host key that BOARD shows, after asking."""
+    from hilagent.cli.trust import trust
+
+    return trust(board, folders, system=system, yes=yes)
 
 
-@_build.command("payload")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Copy payload.bin and payload.elf there.")  # fmt: skip
-def _build_payload(out: Path | None) -> int:
-    """Build the EL2 payload, or take it from the cache."""
-    from hilagent.cli.build import payload
-
-    return payload(out)
+_hilagent.add_command(build)
 
 
 @_hilagent.command("setup", context_settings={
@@ -189,4 +205,7 @@ def _request(chosen: dict[str, Any]) -> Any:
         vectors=tuple(chosen["vectors"]),
         abi=chosen["abi"],
         transfer=chosen["transfer"] or "",
+        kernels=tuple(chosen.get("kernels", ())),
+        modes=tuple(chosen.get("modes", ())),
+        chain=chosen.get("chain", 1),
     )

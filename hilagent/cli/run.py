@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from hilagent.cli.ending import say, told
 from hilagent.plugin.runs import KEY, Run
 from hilagent.report.results import results
 from hilagent.session import signals
-from hilagent.session.settings import DEFAULT_SUITES, Request
+from hilagent.session.settings import DEFAULT_SUITES, GROUPS, Request, Settings
 from hilagent.text import scrub
 
+BUILD_MINUTES = 8
 _FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 
 
@@ -39,14 +41,22 @@ class Hosting:
             self._run.note_end(usage=f"{report.nodeid} can't be collected")
 
 
-def run(
-    request: Request,
-    chosen: Sequence[str],
-    tests: Sequence[Path],
-    run_dir: Path | None,
-    *,
-    as_json: bool,
-) -> int:
+@dataclass(frozen=True)
+class Chosen:
+    """Which tests are run.
+
+    Attributes:
+        suites: of ours; empty for the default.
+        tests: a user's own files and folders.
+        only: an expression over their names, as pytest's ``-k``; empty for all.
+    """
+
+    suites: Sequence[str] = ()
+    tests: Sequence[Path] = ()
+    only: str = ""
+
+
+def run(request: Request, chosen: Chosen, run_dir: Path | None, *, as_json: bool) -> int:
     """Run the suites; print the summary; return the exit code that the journal gives.
 
     Raises:
@@ -56,18 +66,36 @@ def run(
         the_run = Run(request, run_dir, every_test=True, listeners=[listener])
         vectors = [subject.name for subject in the_run.settings.subjects]
         listener.begin(f"{the_run.settings.board.name}: {', '.join(vectors)}")
-        _run(the_run, chosen or DEFAULT_SUITES, tests)
+        wanted = chosen.suites or default_suites(the_run.settings, listener)
+        _run(the_run, replace(chosen, suites=wanted))
     done = the_run.run_dir
     if done is None:
         raise errors.AgentBug("the run left no run directory")
     return _tell(done, as_json=as_json)
 
 
-def _run(the_run: Run, chosen: Sequence[str], tests: Sequence[Path]) -> None:
+def default_suites(settings: Settings, listener: progress.Listener) -> Sequence[str]:
+    """Return what runs if nothing was chosen: with kernels only if those are built."""
+    if settings.board.linux is None or settings.request.vectors:
+        return DEFAULT_SUITES
+    from hilagent.build.kernel import cached
+
+    missing = [name for name in settings.kernels if cached(name) is None]
+    if not missing:
+        return (*DEFAULT_SUITES, "kernel")
+    names = " ".join(missing)
+    listener.begin(
+        f"without the suites live and restart: they need 'hilagent build kernel {names}' first, "
+        f"about {BUILD_MINUTES} minutes on 2 cores"
+    )
+    return DEFAULT_SUITES
+
+
+def _run(the_run: Run, chosen: Chosen) -> None:
     try:
         the_run.session()
         with _own_pytest():
-            code = pytest.main(_arguments(chosen, tests), plugins=[Hosting(the_run)])
+            code = pytest.main(_arguments(chosen), plugins=[Hosting(the_run)])
         if code == pytest.ExitCode.USAGE_ERROR:
             the_run.note_end(usage="pytest did not accept the tests")
     except KeyboardInterrupt as exc:
@@ -84,14 +112,21 @@ def _run(the_run: Run, chosen: Sequence[str], tests: Sequence[Path]) -> None:
         the_run.end()
 
 
-def _arguments(chosen: Sequence[str], tests: Sequence[Path]) -> list[str]:
+def _arguments(chosen: Chosen) -> list[str]:
     folder = Path(suites.__file__).parent
     return [
         *("-c", str(folder / "pytest.ini"), "--rootdir", str(Path.cwd())),
         *("-p", "hilagent.plugin", "-p", "no:terminal", "-p", "no:cacheprovider"),
-        *(str(folder / f"{suite}.py") for suite in dict.fromkeys(chosen)),
-        *(str(path) for path in tests),
+        *(("-k", chosen.only) if chosen.only else ()),
+        *(str(folder / f"{suite}.py") for suite in _suites(chosen.suites)),
+        *(str(path) for path in chosen.tests),
     ]
+
+
+def _suites(chosen: Sequence[str]) -> list[str]:
+    """Return each suite once; ``kernel`` stands for two."""
+    names = [name for suite in chosen for name in GROUPS.get(suite, (suite,))]
+    return list(dict.fromkeys(names))
 
 
 @contextlib.contextmanager

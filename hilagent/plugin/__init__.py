@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hilagent.console import Console
     from hilagent.console.uboot import UBoot
     from hilagent.payload import Payload
+    from hilagent.session.linux import Linux
     from hilagent.session.session import Session
 
 
@@ -179,6 +180,12 @@ def hilagent_payload(request: pytest.FixtureRequest, hilagent_session: Session) 
     chosen = collected.needs(request.node).get("vectors")
     subject = resolve(chosen, settings.profile) if chosen else settings.subjects[0]
     return hilagent_session.payload(subject)
+
+
+@pytest.fixture
+def hilagent_linux(hilagent_session: Session, hilagent_settings: Settings) -> Linux:
+    """A kernel that runs: the run's first, in its first mode."""
+    return hilagent_session.linux(hilagent_settings.boots[0])
 
 
 def _is_judged(item: pytest.Item) -> bool:

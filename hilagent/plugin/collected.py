@@ -12,7 +12,10 @@ from hilagent import errors
 
 PREFIX = "hilagent_"
 _SUITES = Path(__file__).resolve().parent.parent / "suites"
-_BOARD_FIXTURES = ("hilagent_session", "hilagent_console", "hilagent_uboot", "hilagent_payload")
+_BOARD_FIXTURES = (
+    *("hilagent_session", "hilagent_console", "hilagent_uboot", "hilagent_payload"),
+    "hilagent_linux",
+)
 
 
 def is_suite(item: pytest.Item) -> bool:
@@ -37,11 +40,28 @@ def test_id(item: pytest.Item) -> str:
     return item.nodeid
 
 
-def rank(item: pytest.Item) -> int:
-    """Return where ``item`` runs: no board, U-Boot, payload, and mutants at the end."""
+def rank(item: pytest.Item) -> tuple[int, str]:
+    """Return where ``item`` runs: no board, U-Boot, payload, each kernel, mutants at the end.
+
+    What needs the same boot of a kernel stands together, so that it is booted once.
+    """
+    if is_suite(item) and (boot := _boot(item)):
+        return 3, boot
     if is_suite(item):
-        return 3 if item.path.stem == "mutants" else 2
-    fixtures = set(_fixtures(item))
+        return (4 if item.path.stem == "mutants" else 2), ""
+    return _rank(set(_fixtures(item))), ""
+
+
+def _boot(item: pytest.Item) -> str:
+    """Return the kernel and mode that the case of ``item`` needs, empty for none."""
+    spec = getattr(item, "callspec", None)
+    boot = getattr(spec.params.get("case"), "boot", None) if spec else None
+    return str(boot) if boot is not None else ""
+
+
+def _rank(fixtures: set[str]) -> int:
+    if "hilagent_linux" in fixtures:
+        return 3
     if "hilagent_payload" in fixtures:
         return 2
     if fixtures & {"hilagent_uboot", "hilagent_console"}:

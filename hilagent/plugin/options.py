@@ -11,7 +11,8 @@ from hilagent import errors
 from hilagent.session.settings import DEFAULT_ABI, DEFAULT_BOARD, Request
 
 MARKER = (
-    "hilagent_needs(cpus=, emulated=, soc=, tag=, transfer=, uboot=, entry_el=, psci=, vectors=): "
+    "hilagent_needs(cpus=, emulated=, soc=, tag=, transfer=, uboot=, entry_el=, psci=, linux=, "
+    "vectors=): "
     "what a test needs of the board; unmet by its declared facts it is skipped. "
     "vectors= chooses what hilagent_payload has under test"
 )
@@ -44,6 +45,10 @@ def add(parser: pytest.Parser) -> None:
     group.addoption(
         "--hilagent-transfer", choices=("tftp", "ymodem"), help="how the payload is loaded"
     )
+    for name, what in (("kernel", "a kernel to boot"), ("mode", "how a kernel uses EL2")):
+        group.addoption(
+            f"--hilagent-{name}", metavar="NAME", action="append", default=[], help=what
+        )
 
 
 def request(config: pytest.Config) -> Request:
@@ -54,6 +59,8 @@ def request(config: pytest.Config) -> Request:
         vectors=tuple(config.getoption("--hilagent-vectors")),
         abi=config.getoption("--hilagent-abi") or DEFAULT_ABI,
         transfer=config.getoption("--hilagent-transfer") or "",
+        kernels=tuple(config.getoption("--hilagent-kernel")),
+        modes=tuple(config.getoption("--hilagent-mode")),
     )
 
 

@@ -36,6 +36,8 @@ def results(run: Run) -> dict[str, Any]:
         "tests": [_test(outcome) for outcome in outcomes],
         "dispatch": [_table(record) for record in run.observations("dispatch")],
         "clobber": [_table(record) for record in run.observations("clobber")],
+        "restarts": [_table(record) for record in run.observations("restarts")],
+        "legs": [_table(record) for record in run.observations("leg")],
         "files": sorted(path.name for path in run.run_dir.iterdir() if path.is_file()),
     }
     return _scrubbed(out)  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hilagent.journal import Run
+from hilagent.report import kernels
 from hilagent.report.results import verdict
 from hilagent.result import Outcome, Verdict
 from hilagent.text import scrub, scrub_line
@@ -35,6 +36,7 @@ def summary(run: Run, *, colour: bool = False) -> str:
     parts = [_head(run, colour), *_accused(run, colour), *_troubles(run, colour)]
     parts += _dispatch(run)
     parts += _clobber(run, colour)
+    parts += kernels.sections(run)
     parts.append(_foot(run))
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -4,8 +4,10 @@
 ::
 
                   power on          booti
-       off ------------------> U-Boot ------> payload(vectors)
-        ^                        |  ^             |  \\____ load other vectors
+       off ------------------> U-Boot ------> payload(vectors) --.
+        ^                        |  ^   \\        ^  \\____ other vectors
+        |                        |  |    \\       | kexec, crash |
+        |                        |  |     '-> Linux(boot) <-----' boot
         |                        v  '-- power ----'
         '------- power --------- unknown <---- a crash, a hang, a failed transition
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from hilagent import errors
 from hilagent.journal import Journal
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from hilagent.console import Console
     from hilagent.console.uboot import UBoot
     from hilagent.payload import Payload
+    from hilagent.session.linux import Boot, Linux
+    from hilagent.session.restart import Trip
     from hilagent.session.subject import Subject
 
+T = TypeVar("T")
 TRIES = 3
 """How often a start from power is tried before the board is given up for this run."""
 
@@ -38,6 +43,7 @@ class State(enum.Enum):
     OFF = "off"
     UBOOT = "U-Boot"
     PAYLOAD = "payload"
+    LINUX = "Linux"
     UNKNOWN = "unknown"
 
 
@@ -62,6 +68,12 @@ class Bench(Protocol):
 
     def load(self, payload: Payload, subject: Subject) -> None:
         """Put other vectors under test."""
+
+    def prepare(self, boot: Boot) -> None:
+        """Build what ``boot`` needs; takes minutes where nothing is cached."""
+
+    def linux(self, uboot: UBoot, boot: Boot) -> Linux:
+        """Load a kernel, start it, and wait until it answers."""
 
     def console(self) -> Console:
         """Return the console that is open now."""
@@ -92,6 +104,8 @@ class Machine:
         self._subject: Subject | None = None
         self._uboot: UBoot | None = None
         self._payload: Payload | None = None
+        self._linux: Linux | None = None
+        self._boot_wanted: Boot | None = None
         self._given_up: errors.WorldError | None = None
         self.boots = 0
 
@@ -123,6 +137,59 @@ class Machine:
             self._load(subject)
         return cast("Payload", self._lend(self._payload))
 
+    def linux(self, boot: Boot) -> Linux:
+        """Return a handle of a running kernel, started as ``boot`` says.
+
+        Raises:
+            errors.LabError: it wasn't reached in ``TRIES`` tries.
+            errors.TargetError: the kernel doesn't build, crashes or hangs.
+        """
+        if self._state is not State.LINUX or self._linux is None or self._linux.boot != boot:
+            self._bench.prepare(boot)
+            self._boot_wanted = boot
+            self._from_power(State.LINUX)
+        return cast("Linux", self._lend(self._linux))
+
+    def leave_linux(self, boot: Boot, what: str, go: Callable[[Linux], Trip]) -> Trip:
+        """Let the kernel of ``boot`` start something, by ``go``; the board is then what arrived.
+
+        Every handle from before is stale as soon as it begins. Where nothing arrived, the
+        state is unknown; where nothing was started, the kernel is still there.
+        """
+        self.linux(boot)
+        assert self._linux is not None
+        running = self._linux
+        trip = self._restart(what, lambda: go(running))
+        if trip.refused is not None:
+            self._enter(State.LINUX)
+        elif trip.linux is not None:
+            self._linux = trip.linux
+            self._enter(State.LINUX)
+            trip.linux = cast("Linux", self._lend(self._linux))
+        elif trip.payload is not None:
+            self._payload = trip.payload
+            self._enter(State.PAYLOAD)
+            trip.payload = cast("Payload", self._lend(self._payload))
+        return trip
+
+    def payload_to_linux(self, what: str, go: Callable[[Payload], Linux]) -> Linux:
+        """Let the payload that runs now start a kernel; lend that.
+
+        Raises:
+            errors.StateError: no payload runs.
+        """
+        if self._state is not State.PAYLOAD or self._payload is None:
+            raise errors.StateError(f"no payload runs; the board is {self._state.value}")
+        payload = self._payload
+        self._linux = self._restart(what, lambda: go(payload))
+        self._enter(State.LINUX)
+        return cast("Linux", self._lend(self._linux))
+
+    def _restart(self, what: str, go: Callable[[], T]) -> T:
+        self._enter(State.UNKNOWN, why=f"{what}, from {self._state.value}")
+        with self._journal.step(what):
+            return go()
+
     def lost_power(self) -> bool:
         """Whether the board has no power although it was switched on and not off."""
         return self._state is not State.OFF and self._bench.powered() is False
@@ -151,7 +218,8 @@ class Machine:
                 self._journal.note(f"try {attempt} of {TRIES}: {exc}", blame="infra")
             except errors.WorldError as exc:
                 self._enter(State.UNKNOWN)
-                self._given_up = exc
+                if goal is not State.LINUX:  # of a kernel it says nothing about the board
+                    self._given_up = exc
                 raise
             except BaseException:
                 self._enter(State.UNKNOWN)
@@ -162,13 +230,19 @@ class Machine:
         raise self._given_up from failure
 
     def _boot(self, goal: State) -> None:
-        if not (self._state is State.UBOOT and goal is State.PAYLOAD):
+        if not (self._state is State.UBOOT and goal is not State.UBOOT):
             self._power_to_uboot()
         if goal is State.PAYLOAD:
             assert self._uboot is not None
             with self._journal.step("start the payload"):
                 self._payload = self._bench.payload(self._uboot)
             self._enter(State.PAYLOAD)
+        if goal is State.LINUX:
+            assert self._uboot is not None
+            assert self._boot_wanted is not None
+            with self._journal.step(f"start {self._boot_wanted}"):
+                self._linux = self._bench.linux(self._uboot, self._boot_wanted)
+            self._enter(State.LINUX)
 
     def _power_to_uboot(self) -> None:
         if self._state is not State.OFF:
@@ -195,6 +269,8 @@ class Machine:
         self._epoch += 1
         self._state, self._subject = state, subject
         values = {"vectors": subject.name} if subject else {"why": why} if why else {}
+        if state is State.LINUX and self._linux is not None:
+            values = {"boot": str(self._linux.boot), "run_id": self._linux.run_id}
         self._journal.write("state", state=state.value, **values)
 
     def _lend(self, thing: object) -> Handle:

@@ -21,13 +21,16 @@ from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal
 from hilagent.session import lock, signals
+from hilagent.session.linux import Boot, Linux, LinuxBench
 from hilagent.session.machine import Machine
+from hilagent.session.restart import Restarts
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
 from hilagent.session.starved import Starvation
 from hilagent.session.subject import Subject
 
 if TYPE_CHECKING:
+    from hilagent.console.line import Line
     from hilagent.console.uboot import UBoot
     from hilagent.payload import Payload
     from hilagent.power import Power
@@ -58,7 +61,10 @@ def open(
         real.build()
         machine = Machine(real, journal)
         stack.callback(_switch_off, machine, journal)
-        yield Session(board, journal, machine, real.console)
+        restarts = Restarts(
+            real.linux_bench, journal, real.console, real.image, real.connect_unasked
+        )
+        yield Session(board, journal, machine, real.console, restarts)
 
 
 def _switch_off(machine: Machine, journal: Journal) -> None:
@@ -94,6 +100,9 @@ class RealBench:
         self._starvation: Starvation | None = None
         self._boot_ids: set[int] = set()
         self._run_id = secrets.randbelow(0xFFFFFFFF) + 1
+        self.linux_bench = LinuxBench(
+            settings.board, journal, self._power, self.console, self._stalled_s, served
+        )
 
     def build(self) -> None:
         """Build the payload, once a run and before power is on."""
@@ -170,6 +179,15 @@ class RealBench:
             self._journal.note(note)
         return self._connect(Deadline.after(board.payload.timeout_s))
 
+    def prepare(self, boot: Boot) -> None:
+        self.linux_bench.prepare(boot)
+
+    def linux(self, uboot: UBoot, boot: Boot) -> Linux:
+        from hilagent import deploy
+
+        by = deploy.transfer(self._settings.board, self._settings.transfer, tftp_dir=self._served)
+        return self.linux_bench.start(uboot, boot, by)
+
     def load(self, payload: Payload, subject: Subject) -> None:
         payload.vectors(subject.target, subject.blob, subject.offset, serves_el2=subject.serves_el2)
 
@@ -183,21 +201,31 @@ class RealBench:
             threads = tuple(self._power.threads().values())
             self._starvation = Starvation(pid, lambda: threads)
 
-    def _starved_s(self, since_s: float) -> float:
-        return self._starvation.worst_s(since_s) if self._starvation is not None else 0.0
+    def _stalled_s(self, since_s: float) -> float:
+        """Return how long this host or the emulator stood still since a time, at worst."""
+        starved_s = self._starvation.worst_s(since_s) if self._starvation is not None else 0.0
+        return max(self.console().late_s(since_s), starved_s)
 
-    def _connect(self, deadline: Deadline) -> Payload:
+    def image(self) -> bytes:
+        """Return the payload's Image."""
+        return self._image
+
+    def connect_unasked(self, line: Line, deadline: Deadline) -> Payload:
+        """Wait on ``line`` for a payload that says BOOT by itself: a kernel may still be there."""
+        return self._connect(deadline, line)
+
+    def _connect(self, deadline: Deadline, unasked: Line | None = None) -> Payload:
         from hilagent import payload as payloads
 
-        console = self.console()
         payload = payloads.connect(
-            console.take("payload"),
+            unasked or self.console().take("payload"),
             run_id=self._run_id,
             deadline=deadline,
-            late_s=lambda since_s: max(console.late_s(since_s), self._starved_s(since_s)),
+            late_s=self._stalled_s,
             alive=self._power.alive,
             emulated=self._settings.board.emulated,
             parallel=len(os.sched_getaffinity(0)) if self._settings.board.emulated else 0,
+            unasked=unasked is not None,
         )
         self._check_boot(payload)
         return payload

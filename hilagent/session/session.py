@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hilagent.console import Console
     from hilagent.console.uboot import UBoot
     from hilagent.payload import Hello, Payload
+    from hilagent.session.linux import Boot, Linux
+    from hilagent.session.restart import Restarts, Trip, Way
 
 T = TypeVar("T")
 _PARTS = {
@@ -49,12 +51,17 @@ class Session:
     """
 
     def __init__(
-        self, board: Board, journal: Journal, machine: Machine, console: Callable[[], Console]
+        self,
+        board: Board,
+        journal: Journal,
+        machine: Machine,
+        console: Callable[[], Console],
+        restarts: Restarts | None = None,
     ) -> None:
         self.board, self.journal = board, journal
         self.run_dir: Path = journal.run_dir
         self.raw_log = self.run_dir / "console.raw"
-        self._machine, self._console = machine, console
+        self._machine, self._console, self._restarts = machine, console, restarts
         self._observed: dict[tuple[str, int], Any] = {}
         self._measurement = 1
         self.cpus: tuple[CpuFacts, ...] = ()
@@ -88,6 +95,48 @@ class Session:
     def payload(self, subject: Subject) -> Payload:
         """Return the payload with ``subject`` under test, the cheapest right way."""
         return self._machine.payload(subject)
+
+    def linux(self, boot: Boot) -> Linux:
+        """Return a kernel that runs as ``boot`` says and answers by SSH."""
+        return self._machine.linux(boot)
+
+    def restart(self, boot: Boot, way: Way, to: Boot) -> Trip:
+        """Let the kernel of ``boot`` start another one, and return what was seen of it."""
+        restarts = self._restarting()
+        what = f"{way} from {boot} into {to}"
+        return self._machine.leave_linux(
+            boot, what, lambda running: restarts.into_linux(running, way, to)
+        )
+
+    def enter_payload(self, boot: Boot, way: Way) -> Trip:
+        """Let the kernel of ``boot`` start the payload, with itself in a bundle."""
+        restarts = self._restarting()
+        what = f"{way} from {boot} into the payload"
+        return self._machine.leave_linux(
+            boot, what, lambda running: restarts.into_payload(running, way, boot)
+        )
+
+    def leave_payload(self, trip: Trip) -> Linux:
+        """Let the payload of ``trip`` start the kernel that came along; return it."""
+        restarts = self._restarting()
+        return self._machine.payload_to_linux(
+            f"the payload starts {trip.sender}",
+            lambda payload: restarts.home(payload, trip, trip.sender),
+        )
+
+    def starts_from_power(self) -> bool:
+        """Return whether the board comes to its U-Boot from power: evidence after a silence."""
+        self.taint("does it start from power?")
+        try:
+            self.uboot()
+        except errors.LabError:
+            return False
+        return True
+
+    def _restarting(self) -> Restarts:
+        if self._restarts is None:
+            raise errors.Unsupported("this bench can't restart a kernel")
+        return self._restarts
 
     def taint(self, why: str) -> None:
         """Forget what runs on the board: the next that is asked for begins at power."""

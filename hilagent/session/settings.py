@@ -13,12 +13,16 @@ from hilagent.board import Board
 
 if TYPE_CHECKING:
     from hilagent import abi
+    from hilagent.session.linux import Boot
     from hilagent.session.subject import Subject
 
 DEFAULT_BOARD = "qemu-virt"
 DEFAULT_ABI = "iss-2015"
 DEFAULT_SUITES = ("architecture", "dispatch", "clobber")
-SUITES = (*DEFAULT_SUITES, "mutants")
+SUITES = (*DEFAULT_SUITES, "mutants", "live", "restart")
+GROUPS = {"kernel": ("live", "restart")}
+"""Names that stand for several suites."""
+DEFAULT_KERNELS = ("patched",)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,10 @@ class Request:
     Attributes:
         vectors: names; empty for both reference flavours.
         transfer: ``tftp``, ``ymodem``, or empty for the board's first.
+        kernels: that are booted by suites on a live kernel; empty for the patched one.
+        modes: how each is told to use EL2 (:data:`hilagent.session.linux.MODES`);
+            empty for the kernel's own choice, nVHE, and KVM off.
+        chain: how often in a row each way of restarting is taken.
     """
 
     board: str = DEFAULT_BOARD
@@ -36,27 +44,40 @@ class Request:
     vectors: tuple[str, ...] = ()
     abi: str = DEFAULT_ABI
     transfer: str = ""
+    kernels: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    chain: int = 1
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A request, looked up: everything that could be the caller's mistake is checked."""
+    """A request, looked up: everything that could be the caller's mistake is checked.
+
+    Attributes:
+        boots: every kernel in every mode that suites on a live kernel boot.
+    """
 
     request: Request
     board: Board
     profile: abi.Profile
     subjects: tuple[Subject, ...]
     transfer: str
+    boots: tuple[Boot, ...] = ()
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The names of the kernels among ``boots``, each once."""
+        return tuple(dict.fromkeys(boot.kernel for boot in self.boots))
 
 
 def look_up(request: Request) -> Settings:
     """Return the settings of ``request``.
 
     Raises:
-        errors.UsageError: an unknown board, option, ABI, transfer or vectors.
+        errors.UsageError: an unknown board, option, ABI, transfer, vectors, kernel or mode.
     """
     from hilagent import abi, board
-    from hilagent.session import subject
+    from hilagent.session import linux, subject
 
     found = board.load(request.board, options=request.options, dirs=request.boards)
     transfer = request.transfer or found.transfers[0]
@@ -68,7 +89,8 @@ def look_up(request: Request) -> Settings:
     profile = abi.load(request.abi)
     names = request.vectors or subject.REFERENCES
     subjects = tuple(subject.resolve(name, profile) for name in names)
-    return Settings(request, found, profile, subjects, transfer)
+    boots = linux.boots(request.kernels or DEFAULT_KERNELS, request.modes)
+    return Settings(request, found, profile, subjects, transfer, boots)
 
 
 def _at_least(found: int, wanted: Any) -> bool:
@@ -84,6 +106,7 @@ _NEEDS: Mapping[str, tuple[Callable[[Board], Any], Callable[[Any, Any], bool]]] 
     "uboot": (lambda board: board.uboot is not None, lambda found, wanted: found is bool(wanted)),
     "entry_el": (lambda board: board.payload.entry_el, lambda found, wanted: found == wanted),
     "psci": (lambda board: board.payload.psci, lambda found, wanted: found == wanted),
+    "linux": (lambda board: board.linux is not None, lambda found, wanted: found is bool(wanted)),
 }
 
 NEEDS = (*_NEEDS, "vectors")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from hilagent import __version__, cli, errors, journal
 from hilagent.cli import ending, progress
 from hilagent.plugin import runs
 from hilagent.session import signals
-from hilagent.session.settings import Request
+from hilagent.session.settings import Request, look_up
 from tests.session import fakes
 
 HEAVY = {
@@ -42,7 +43,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[fakes.Fak
     monkeypatch.setenv("HILAGENT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(runs, "look_up", lambda request: fakes.settings())
     monkeypatch.setattr(runs, "open_session", lambda chosen, log: fakes.opened(bench, chosen, log))
-    monkeypatch.setattr("hilagent.cli.run.DEFAULT_SUITES", ())
+    monkeypatch.setattr("hilagent.cli.run.default_suites", lambda settings, listener: ())
     yield bench
     sys.modules.pop("test_mine", None)
 
@@ -68,7 +69,7 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr.strip() == "[]"
-    for verb in ("run", "boards", "hvc", "shell", "build", "setup"):
+    for verb in ("run", "boards", "hvc", "shell", "trust", "build", "setup"):
         assert f"  {verb} " in done.stdout
 
 
@@ -209,6 +210,12 @@ def test_tests_that_use_nothing_of_ours_count_too(bench: fakes.FakeBench, tmp_pa
     assert set(_last(tmp_path).outcomes) == {"test_mine.py::test_a", "test_mine.py::test_b"}
 
 
+def test_only_what_was_asked_for_is_planned(bench: fakes.FakeBench, tmp_path: Path) -> None:
+    path = _mine(tmp_path, "def test_a(): assert False\ndef test_b(): pass\n")
+    assert cli.main(["run", "-k", "test_b", "--tests", path]) == 0
+    assert _last(tmp_path).plan == ["test_mine.py::test_b"]
+
+
 def test_a_board_in_use_is_125_and_names_the_holder(
     bench: fakes.FakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -339,3 +346,29 @@ def test_a_request_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen[0] == Request()
     assert (seen[1].board, seen[1].vectors, seen[1].abi) == ("rpi4", ("mutant:x",), "iss-6.12")
     assert seen[1].options == {"a": "b"}
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_kernels_are_part_of_the_main_job_once_they_are_built(
+    built: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hilagent.cli.run import default_suites
+
+    class Told:
+        def __init__(self) -> None:
+            self.said: list[str] = []
+
+        def begin(self, title: str) -> None:
+            self.said.append(title)
+
+        def __call__(self, record: journal.Record) -> None: ...
+
+    monkeypatch.setattr("hilagent.build.kernel.cached", lambda name: object() if built else None)
+    told = Told()
+    vectors = ("architecture", "dispatch", "clobber")
+    chosen = look_up(Request())
+    assert default_suites(chosen, told) == ((*vectors, "kernel") if built else vectors)
+    assert bool(told.said) is not built
+    assert default_suites(look_up(Request(vectors=("reference-stub",))), told) == vectors
+    without = dataclasses.replace(chosen, board=dataclasses.replace(chosen.board, linux=None))
+    assert default_suites(without, told) == vectors

@@ -14,7 +14,7 @@ from tests.long.conftest import Tell
 
 STOP_S = 8.0
 RUNS = 5
-ARGV = ["run", "qemu-virt"]
+ARGV = ["run", "qemu-virt", "--suite", "architecture", "--suite", "dispatch", "--suite", "clobber"]
 
 
 def stop(pid: int) -> None:

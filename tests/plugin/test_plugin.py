@@ -311,7 +311,7 @@ def test_every_name_of_ours_has_the_prefix(pytester: pytest.Pytester, run: Bed) 
     assert all(name.startswith("hilagent_") for name in fixtures)
     helped = run("def test_a(): pass", "--help").stdout.str()
     section = helped.partition("hilagent: a board under test")[2].partition("\n\n")[0]
-    assert len(re.findall(r"^  --", section, re.M)) == 6
+    assert len(re.findall(r"^  --", section, re.M)) == 8
     assert all(o.startswith("--hilagent-") for o in re.findall(r"^  (--\S+)", section, re.M))
 
 

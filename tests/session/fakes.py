@@ -15,6 +15,7 @@ from hilagent.console import Console
 from hilagent.console.uboot import UBoot
 from hilagent.journal import Journal
 from hilagent.payload import Payload
+from hilagent.session.linux import Boot, Linux
 from hilagent.session.machine import Machine
 from hilagent.session.session import Session
 from hilagent.session.settings import Request, Settings
@@ -67,6 +68,18 @@ class FakeBench:
 
     def load(self, payload: Payload, subject: Subject) -> None:
         self._do(f"load {subject.name}")
+
+    def prepare(self, boot: Boot) -> None:
+        self._do(f"prepare {boot}")
+
+    def linux(self, uboot: UBoot, boot: Boot) -> Linux:
+        self._do(f"linux {boot}")
+        return self.runs(boot)
+
+    def runs(self, boot: Boot, run_id: str = "0" * 16) -> Linux:
+        """Return a kernel that is said to run."""
+        nothing: Any = None
+        return Linux(boot, nothing, run_id, nothing, nothing, 0)
 
     def powered(self) -> bool | None:
         return self.has_power

@@ -2,12 +2,16 @@
 """The state machine takes the cheapest right way, and power after anything odd."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from hilagent import errors, journal
+from hilagent.console.uboot import UBoot
 from hilagent.journal import Journal
+from hilagent.session.linux import Boot, Linux
 from hilagent.session.machine import TRIES, Machine, State
+from hilagent.session.restart import Trip, Way
 from tests.session.fakes import KVM, STUB, FakeBench
 
 
@@ -136,3 +140,117 @@ def test_every_state_is_in_the_journal(tmp_path: Path, bench: FakeBench) -> None
     log.close()
     states = [r["state"] for r in journal.read(tmp_path).records if r["kind"] == "state"]
     assert states == ["unknown", "U-Boot", "payload", "payload", "off"]
+
+
+PATCHED, NO_KVM = Boot("patched"), Boot("patched", "none")
+
+
+def test_linux_is_built_before_power_and_started_by_u_boot(
+    machine: Machine, bench: FakeBench
+) -> None:
+    assert machine.linux(PATCHED).boot == PATCHED
+    assert bench.did == ["prepare patched", "on", "uboot", "linux patched"]
+    assert machine.state is State.LINUX
+    bench.did.clear()
+    machine.linux(PATCHED)
+    assert bench.did == []
+
+
+def test_another_mode_of_the_same_kernel_is_another_boot(
+    machine: Machine, bench: FakeBench
+) -> None:
+    machine.linux(PATCHED)
+    bench.did.clear()
+    machine.linux(NO_KVM)
+    wanted = ["off", "on", "uboot", "linux patched, none"]
+    assert bench.did == ["prepare patched, none", *wanted]
+
+
+def test_a_kernel_that_hangs_is_no_reason_to_give_up_the_board(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.fail["linux patched"] = [errors.TargetHang("never got ready")]
+    with pytest.raises(errors.TargetHang):
+        machine.linux(PATCHED)
+    assert machine.state is State.UNKNOWN
+    assert machine.linux(NO_KVM).boot == NO_KVM
+
+
+def test_a_lab_that_fails_on_the_way_to_linux_is_tried_again(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.fail["linux patched"] = [errors.LabError("no SSH")]
+    machine.linux(PATCHED)
+    assert bench.did.count("on") == 2
+
+
+def trip(**seen: Any) -> Trip:
+    return Trip(Way(), PATCHED, "patched", **seen)
+
+
+def test_a_restart_leaves_every_handle_behind_even_if_nobody_arrives(
+    machine: Machine, bench: FakeBench
+) -> None:
+    linux = machine.linux(PATCHED)
+    assert not machine.leave_linux(PATCHED, "kexec", lambda running: trip()).arrived
+    assert machine.state is State.UNKNOWN
+    with pytest.raises(errors.StateError, match="belongs to Linux"):
+        _ = linux.run_id
+
+
+def test_a_restart_that_the_lab_spoils_leaves_nobody_knows_what(machine: Machine) -> None:
+    def spoil(running: Linux) -> Trip:
+        raise errors.LinkError("the network went")
+
+    with pytest.raises(errors.LinkError):
+        machine.leave_linux(PATCHED, "kexec", spoil)
+    assert machine.state is State.UNKNOWN
+
+
+def test_a_refused_restart_leaves_the_kernel_where_it_was(
+    machine: Machine, bench: FakeBench
+) -> None:
+    refusal = errors.Unsupported("EBUSY")
+    machine.leave_linux(PATCHED, "kexec", lambda running: trip(refused=refusal))
+    bench.did.clear()
+    machine.linux(PATCHED)
+    assert bench.did == []
+
+
+def test_a_restart_into_the_payload_has_no_vectors_loaded_yet(
+    machine: Machine, bench: FakeBench
+) -> None:
+    arrived = bench.payload(cast(UBoot, None))
+    entered = machine.leave_linux(PATCHED, "kexec", lambda running: trip(payload=arrived))
+    assert machine.state is State.PAYLOAD
+    bench.did.clear()
+    machine.payload(STUB)
+    assert bench.did == ["load reference-stub"]
+    assert entered.payload is not None
+    with pytest.raises(errors.StateError):
+        entered.payload.echo(b"")
+
+
+def test_the_payload_can_start_a_kernel_and_then_only_that_runs(
+    machine: Machine, bench: FakeBench
+) -> None:
+    with pytest.raises(errors.StateError, match="no payload runs"):
+        machine.payload_to_linux("home", lambda _: bench.runs(PATCHED))
+    machine.payload(STUB)
+    assert machine.payload_to_linux("home", lambda _: bench.runs(PATCHED)).boot == PATCHED
+    assert machine.state is State.LINUX
+    bench.did.clear()
+    machine.payload(STUB)
+    assert bench.did[:3] == ["off", "on", "uboot"]
+
+
+def test_a_kernel_that_another_one_started_is_a_state_like_any_other(
+    machine: Machine, bench: FakeBench
+) -> None:
+    arrived = bench.runs(NO_KVM, "f" * 16)
+    seen = machine.leave_linux(PATCHED, "kexec", lambda running: trip(linux=arrived))
+    assert seen.linux is not None
+    assert seen.linux.run_id == "f" * 16
+    bench.did.clear()
+    machine.linux(NO_KVM)
+    assert bench.did == []

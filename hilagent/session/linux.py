@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Linux on the board: built, started by U-Boot or by another kernel, and believed by its run id.
+
+Each boot has an id of its own on the kernel's command line (``hilagent.run``). The
+root file system says it on the console when it is ready, and the kernel over SSH:
+what an older boot said can't pass for this one.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hilagent import errors
+from hilagent.board import Board
+from hilagent.clock import SYSTEM, Deadline
+from hilagent.journal import Journal
+
+if TYPE_CHECKING:
+    from hilagent.build.kernel import Kernel
+    from hilagent.build.rootfs import Rootfs
+    from hilagent.console import Console
+    from hilagent.console.line import Line
+    from hilagent.console.uboot import UBoot
+    from hilagent.deploy.base import Transfer
+    from hilagent.linux.probe import Probe
+    from hilagent.linux.system import System
+    from hilagent.power import Power
+    from hilagent.transport.ssh_target import Target
+
+SYSTEM_NAME = "rootfs"
+"""Whose host key it is: one address may be the board's own system at another time."""
+SSH_S = 20.0
+_START_S = 30.0
+_LATE_S, _STOPPED_S = 1.0, 60.0
+MODES = {
+    "": "",
+    "none": "kvm-arm.mode=none id_aa64mmfr1.vh=0",  # the hyp-stub, also where the CPU has VHE
+    "nvhe": "kvm-arm.mode=nvhe",
+    "protected": "kvm-arm.mode=protected",
+}
+"""What a kernel is told of EL2: Documentation/admin-guide/kernel-parameters.txt of 6.12."""
+FOUND = frozenset({"debian", "given"})
+"""Kernels that aren't built from Debian's source."""
+DEFAULT_MODES = ("", "nvhe", "none")
+READY = rb"hilagent-rootfs ready RUN=([0-9a-f]{16})"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """Which kernel, and how it was told to use EL2.
+
+    Attributes:
+        kernel: a name of :func:`hilagent.build.kernel.build_kernel`.
+        mode: of `MODES`; empty for the kernel's own choice.
+    """
+
+    kernel: str = "patched"
+    mode: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kernel}, {self.mode}" if self.mode else self.kernel
+
+
+@dataclass(frozen=True)
+class Linux:
+    """A kernel that runs, answers by SSH and proved to be the one that was started.
+
+    Attributes:
+        run_id: of this boot; ``position``: on the console, where its output begins.
+    """
+
+    boot: Boot
+    kernel: Kernel
+    run_id: str
+    system: System
+    probe: Probe
+    position: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """What one boot is made of."""
+
+    kernel: Kernel
+    rootfs: Rootfs
+
+
+class LinuxBench:
+    """Brings Linux up on one board.
+
+    Args:
+        console: returns the console that is open now.
+        stalled_s: how long this host or the emulator stood still since a time, at worst.
+        folder: private to the run: for the pinned host keys.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        journal: Journal,
+        power: Power,
+        console: Callable[[], Console],
+        stalled_s: Callable[[float], float],
+        folder: Path,
+    ) -> None:
+        self._board, self._journal, self._power = board, journal, power
+        self._console, self._stalled_s, self._folder = console, stalled_s, folder
+        self._built: dict[str, Built] = {}
+
+    def prepare(self, boot: Boot) -> Built:
+        """Build what ``boot`` needs, or take it from the cache.
+
+        Raises:
+            errors.Unsupported: the board's file says nothing of Linux.
+            errors.TargetError: the kernel doesn't build.
+        """
+        if self._board.linux is None:
+            raise errors.Unsupported(
+                f"{self._board.name} declares no Linux: its file has no 'linux' block"
+            )
+        if boot.kernel not in self._built:
+            self._built[boot.kernel] = self._build(boot.kernel)
+        return self._built[boot.kernel]
+
+    def start(self, uboot: UBoot, boot: Boot, by: Transfer) -> Linux:
+        """Load ``boot`` by U-Boot, start it, and wait until it answers."""
+        from hilagent.deploy.linux import start_linux
+
+        built, spec, run_id = self.prepare(boot), self._board.linux, new_run_id()
+        assert spec is not None
+        deadline = Deadline.after(uboot.spec.transfer_timeout_s + _START_S)
+        with self._journal.step(f"load {boot} by {by.name}"):
+            position = start_linux(
+                uboot,
+                spec,
+                built.kernel.image.read_bytes(),
+                built.rootfs.archive.read_bytes(),
+                self.cmdline(boot, run_id),
+                by,
+                deadline=deadline,
+            )
+        line = self._console().take("Linux")
+        line.position = position
+        return self.arrived(boot, run_id, line)
+
+    def cmdline(self, boot: Boot, run_id: str, *, crash: bool = False) -> str:
+        """Return the arguments of the kernel of ``boot``."""
+        spec = self._board.linux
+        assert spec is not None
+        words = [f"console={spec.console}", f"ip={spec.ip}", f"hilagent.run={run_id}"]
+        words += [] if crash else [f"crashkernel={spec.crashkernel}"]
+        return " ".join([*words, *MODES[boot.mode].split(), *spec.cmdline.split()])
+
+    def arrived(self, boot: Boot, run_id: str, line: Line) -> Linux:
+        """Wait for the root file system's word, then for SSH; return who answers.
+
+        Raises:
+            errors.TargetCrash: the kernel crashed on its way up.
+            errors.TargetHang: it never got there, and neither host nor emulator stood still.
+            errors.LabError: SSH doesn't answer as it should.
+        """
+        with self._journal.step(f"boot {boot}"):
+            position = line.position
+            self._await_ready(boot, run_id, line, self.boot_timeout_s)
+        return self.reach(boot, run_id, position)
+
+    @property
+    def boot_timeout_s(self) -> float:
+        """How long a kernel may take until its root file system is ready."""
+        assert self._board.linux is not None
+        return self._board.linux.boot_timeout_s
+
+    def reach(self, boot: Boot, run_id: str, position: int) -> Linux:
+        """Return the kernel of ``boot``, which has said that it is ready, by SSH."""
+        with self._journal.step("reach it by SSH"):
+            return self._connect(boot, self.prepare(boot), run_id, position)
+
+    def dmesg(self, linux: Linux) -> str:
+        """Return the log of a kernel."""
+        lines = linux.system.dmesg(Deadline.after(SSH_S))
+        return "\n".join(line.text for line in lines)
+
+    def stalled_s(self, since_s: float) -> float:
+        """Return how long this host or the emulator stood still since a time, at worst."""
+        stopped = self._power.alive() is False
+        return max(self._stalled_s(since_s), _STOPPED_S if stopped else 0.0)
+
+    def powered(self) -> bool | None:
+        """Return whether the board has power; None where that can't be told."""
+        return self._power.state()
+
+    def _await_ready(self, boot: Boot, run_id: str, line: Line, seconds: float) -> None:
+        since_s, position = SYSTEM.now_s(), line.position
+        deadline = Deadline.after(seconds)
+        while found := line.expect([READY], deadline):
+            if found.groups[0] == run_id.encode():
+                return
+        tail = line.console.tail(6, position)
+        said = f"it last said:\n{tail}" if tail else "it said nothing at all"
+        if self.stalled_s(since_s) > _LATE_S:
+            raise errors.HostOverloaded(
+                f"{boot} was not ready within {seconds:g} s, but this host stood still meanwhile"
+            )
+        raise errors.TargetHang(f"{boot} never got ready within {seconds:g} s; {said}")
+
+    def _connect(self, boot: Boot, built: Built, run_id: str, position: int) -> Linux:
+        from hilagent.linux.probe import Probe
+        from hilagent.linux.system import System
+        from hilagent.transport import ssh
+
+        deadline = Deadline.after(SSH_S)
+        connection = ssh.connect(self._target(), deadline)
+        system = System(connection, run_id)
+        system.verify(deadline)
+        release = system.facts(deadline).release
+        if release != built.kernel.release:
+            raise errors.LabError(
+                f"kernel {release} answers, {built.kernel.release} was started",
+                hint="is the address that of another board?",
+            )
+        return Linux(boot, built.kernel, run_id, system, Probe(connection), position)
+
+    def answers(self, run_id: str) -> bool:
+        """Return whether the kernel of ``run_id`` (still) answers by SSH."""
+        from hilagent.linux.system import System
+        from hilagent.transport import ssh
+
+        deadline = Deadline.after(SSH_S)
+        try:
+            with ssh.connect(self._target(), deadline) as connection:
+                System(connection, run_id).verify(deadline)
+        except errors.HilagentError:
+            return False
+        return True
+
+    def _target(self) -> Target:
+        """Return where our own root file system answers: its host key was built in."""
+        from hilagent.build.keys import lab_keys
+        from hilagent.power import QemuPower
+        from hilagent.transport import known
+        from hilagent.transport.ssh_target import Target
+
+        assert self._board.linux is not None
+        address, keys = self._board.linux.ssh, lab_keys()
+        host, port = address.host or "127.0.0.1", address.port
+        if isinstance(self._power, QemuPower):
+            port = self._power.forwarded(address.port)
+        system, pinned = f"{self._board.name}/{SYSTEM_NAME}", self._folder / "known_hosts"
+        known.pin(pinned, system, known.HostKey.parse(keys.host_public))
+        return Target(host, port, address.user, keys.client, system, pinned)
+
+    def _build(self, name: str) -> Built:
+        from hilagent.build.kernel import build_kernel
+        from hilagent.build.module import build_module
+        from hilagent.build.rootfs import build_rootfs
+        from hilagent.linux import wire
+
+        with self._journal.step(f"build kernel {name}") as share:
+
+            def progress(done: int, total: int, what: str) -> None:
+                share(min(1.0, done / total) if total else 0.0)
+
+            kernel = build_kernel(name, progress=progress)
+        with self._journal.step("build module and root file system"):
+            module = build_module(kernel, header=wire.c_header())
+            rootfs = build_rootfs(kernel=kernel, module=module)
+        self._journal.write(
+            "facts",
+            **{
+                "kernel_build_id": kernel.digest[:16],
+                f"kernel {name}": {"release": kernel.release, "image": kernel.digest,
+                                   "rootfs": rootfs.digest, "abi": kernel.abi},
+            },
+        )  # fmt: skip
+        return Built(kernel, rootfs)
+
+
+def boots(kernels: Sequence[str], modes: Sequence[str]) -> tuple[Boot, ...]:
+    """Return each of ``kernels`` in each of ``modes`` ("default": the kernel's choice).
+
+    Raises:
+        errors.UsageError: a kernel or a mode that nobody knows.
+    """
+    from hilagent.build.series import recipe
+
+    for kernel in kernels:
+        if kernel not in FOUND:
+            recipe(kernel)
+    chosen = tuple("" if mode == "default" else mode for mode in modes) or DEFAULT_MODES
+    for mode in chosen:
+        if mode not in MODES:
+            modes_known = ", ".join(mode or "default" for mode in MODES)
+            raise errors.UsageError(f"no mode '{mode}'", hint=f"modes: {modes_known}")
+    return tuple(Boot(kernel, mode) for kernel in kernels for mode in dict.fromkeys(chosen))
+
+
+def new_run_id() -> str:
+    """Return an id for one boot: 16 hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
+def run_id_in(cmdline: str) -> str:
+    """Return the run id on a kernel's command line, empty if there is none."""
+    found = re.search(r"(?:^|\s)hilagent\.run=([0-9a-f]{16})(?:\s|$)", cmdline)
+    return found[1] if found else ""

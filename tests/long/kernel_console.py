@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kernel started by QEMU itself, and its console: no session, no firmware before it."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import subprocess
+from pathlib import Path
+from types import TracebackType
+
+from hilagent.clock import Deadline
+
+_MACHINE = ("-M", "virt,virtualization=on", "-smp", "2", "-m", "1G", "-nic", "none")
+_PLAIN = ("-display", "none", "-monitor", "none", "-no-reboot")
+_DEAD = re.compile(rb"end Kernel panic|nVHE hyp panic")
+_TAIL = 2000
+
+
+class Console:
+    """QEMU with its console on a socket. Each wait goes on behind what the last one found."""
+
+    def __init__(self, folder: Path, image: Path, initrd: Path, cpu: str, cmdline: str) -> None:
+        path = folder / "console"
+        path.unlink(missing_ok=True)
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(1)
+        what = ("-kernel", image, "-initrd", initrd, "-append", cmdline, "-cpu", cpu)
+        self._qemu = subprocess.Popen(
+            ["qemu-system-aarch64", *_MACHINE, *_PLAIN, *what, "-serial", f"unix:{path}"],
+            stdin=subprocess.DEVNULL,
+        )
+        self._server.settimeout(20)
+        self._line = self._server.accept()[0]
+        self._text, self._at = b"", 0
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self._qemu.kill()
+        self._qemu.wait()
+        self._line.close()
+        self._server.close()
+
+    def send(self, text: str) -> None:
+        """Type ``text``."""
+        self._line.sendall(text.encode())
+
+    def wait(self, pattern: bytes, deadline: Deadline) -> None:
+        """Wait for ``pattern``; a panic, the end of QEMU and silence fail with the last words."""
+        while not (found := re.search(pattern, self._text[self._at :])):
+            dead = _DEAD.search(self._text[self._at :])
+            ready, _, _ = select.select([self._line], [], [], deadline.left_s())
+            more = self._line.recv(65536) if ready and not dead else b""
+            assert more, f"no {pattern!r}: ...{self._text[-_TAIL:].decode(errors='replace')}"
+            self._text += more
+        self._at += found.end()
