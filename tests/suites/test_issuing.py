@@ -9,11 +9,13 @@ import pytest
 
 from hilagent import errors
 from hilagent.linux.request import Request
+from hilagent.linux.wire import Effect
 from hilagent.probe import asks
 from hilagent.probe.asks import Ask
+from hilagent.probe.judgement import State
 from hilagent.session.linux import Boot
 from hilagent.session.sweeps import ConfirmedHang
-from hilagent.suites import issuing
+from hilagent.suites import alive, issuing
 from tests.probe.livesim import SCS, Kernel, facts, profile_of
 from tests.suites import fakes
 from tests.suites.fakes import World
@@ -54,6 +56,25 @@ def test_what_follows_a_refusal_within_a_batch_is_still_asked(tmp_path: Path) ->
         ("HVC_GET_VECTORS", 0, False)
     ] * 2
     assert len(issued.done) == len(todo) - 2
+
+
+@pytest.mark.parametrize("cpus", [(1,), (0, 1)])
+def test_what_the_module_refuses_on_a_cpu_is_no_pass_of_that_hcall(
+    tmp_path: Path, cpus: tuple[int, ...]
+) -> None:
+    world = _world()
+
+    def stops(request: Request) -> errors.HilagentError | None:
+        refuses = request.effect is Effect.RESTART and request.cpu in cpus
+        return errors.Unsupported("a restart to nowhere") if refuses else None
+
+    world.stops = stops
+    judged = alive.seen(fakes.session(tmp_path, world), fakes.chosen(BOOT), BOOT).judgement
+    assert judged is not None
+    cell = judged.cell("HVC_SOFT_RESTART", "dispatch")
+    assert cell.state is State.UNFINISHED
+    assert cell.reason == "not asked on CPU 1: a restart to nowhere"
+    assert judged.cell("HVC_RESET_VECTORS", "dispatch").state is State.HELD
 
 
 def _hangs(world: World, error: type[errors.HilagentError], times: int = 9) -> list[Request]:
