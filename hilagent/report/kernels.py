@@ -30,6 +30,11 @@ def sections(run: Run) -> Iterator[str]:
         yield "\n".join(["Restarts", _line([name for name, _ in _COLUMNS]), *map(_row, rows)])
 
 
+def names(run: Run) -> list[str]:
+    """Return the names of the kernels that were booted."""
+    return [name.partition(" ")[2] for name, said in run.facts.items() if _kernel(name, said)]
+
+
 def _kernel(name: str, said: object) -> str:
     kind, _, which = name.partition(" ")
     if kind != "kernel" or not which or not isinstance(said, Mapping):

@@ -51,10 +51,16 @@ def _head(run: Run, colour: bool) -> str:
     duration = f", {run.records[-1]['t']:.1f} s" if run.records else ""
     line = f"{board} ({', '.join(filter(None, [kind, cpu]))}){duration}"
     said = ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "no tests"
-    vectors = ", ".join(str(v) for v in facts.get("vectors", []))
-    about = f"{facts.get('abi', '')} on {vectors}" if vectors else str(facts.get("abi", ""))
-    rest = _wrap(", ".join(filter(None, [said, about])), "      ")
+    rest = _wrap(", ".join(filter(None, [said, _about(run)])), "      ")
     return _paint(f"{found.name:<5}", found, colour) + f" {line}\n{rest}"
+
+
+def _about(run: Run) -> str:
+    """Return what was under test: an ABI on some vectors, unless only kernels were."""
+    vectors = ", ".join(str(v) for v in run.facts.get("vectors", []))
+    only_kernels = kernels.names(run) and not _tables(run, "dispatch")
+    abi = str(run.facts.get("abi", ""))
+    return "" if only_kernels else f"{abi} on {vectors}" if vectors else abi
 
 
 def _accused(run: Run, colour: bool) -> Iterator[str]:

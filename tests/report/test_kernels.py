@@ -13,6 +13,7 @@ from hilagent import journal
 from hilagent.probe.restart import Row, Times
 from hilagent.report.kernels import WIDTH, sections
 from hilagent.report.results import results
+from hilagent.report.summary import summary
 
 KEXEC = Row("kexec-file", "patched", "nvhe", "payload", "trans-pgd", "why", "trans-pgd", "EL2",
             Times(0.1, 0.2, 1.25), 3, "pass")  # fmt: skip
@@ -23,7 +24,8 @@ def run_of(folder: Path, *rows: Row) -> journal.Run:
     folder.mkdir(exist_ok=True)
     log = journal.Journal(folder)
     said = {"release": "6.12.117-hilagent", "image": "ab" * 32, "abi": "iss-6.12"}
-    log.run(board="qemu-virt", **{"kernel patched": said, "kernel_build_id": "abab"})
+    facts = {"kernel patched": said, "kernel_build_id": "abab", "abi": "iss-2015"}
+    log.run(board="qemu-virt", vectors=["reference-stub"], **facts)
     for row in rows:
         log.observation("restarts", boot="patched", rows=[asdict(row)])
     log.close()
@@ -55,6 +57,12 @@ def test_a_run_without_kernels_says_nothing_of_them(tmp_path: Path) -> None:
     log.run(board="qemu-virt")
     log.close()
     assert list(sections(journal.read(tmp_path))) == []
+
+
+def test_a_run_of_kernels_alone_names_no_vectors(tmp_path: Path) -> None:
+    said = summary(run_of(tmp_path, KEXEC))
+    assert "reference" not in said
+    assert "Restarts" in said
 
 
 def test_machines_get_the_same(tmp_path: Path) -> None:
