@@ -11,6 +11,8 @@ import yaml
 from hilagent.build import series
 from tests.fault.harness import Ran
 
+LEGS = {"crash into the payload": "crash and payload", "kexec into the payload": "file and payload"}
+"""What of the suite ``restart`` shows it, by how its leg begins."""
 MODES = {"hyp-stub": "none", "kvm": "nvhe"}
 """The mode in which a server serves; the copied stub and the callers in any."""
 SUITES = {"boot": "live"}
@@ -39,7 +41,9 @@ class Broken:
         """The arguments of ``hilagent`` that show it."""
         mode = "none" if "KVM off" in self.leg else MODES.get(self.server, "default")
         run = ["run", "qemu-virt", "-o", "smp=2", "--suite", SUITES.get(self.suite, self.suite)]
-        return [*run, "--kernel", f"broken:{self.name}", "--mode", mode]
+        only = next((words for leg, words in LEGS.items() if self.leg.startswith(leg)), "")
+        narrow = ["-k", only] if only else []
+        return [*run, *narrow, "--kernel", f"broken:{self.name}", "--mode", mode]
 
     def accused(self, done: Ran) -> str:
         """Return what is missing from the accusation; empty for nothing."""
