@@ -15,7 +15,7 @@ from hilagent.probe.restart import Row, Times, summarise
 from hilagent.text import scrub_line
 
 WIDTH = 80
-_COLUMNS = (("way", 10), ("kernel", 16), ("EL2 by", 6), ("into", 7), ("served by", 10),
+_COLUMNS = (("way", 10), ("kernel", 14), ("EL2 by", 9), ("into", 7), ("served by", 9),
             ("EL", 3), ("n", 3), ("s each", 6), ("", 9))  # fmt: skip
 _SERVERS = {"none": "no hvc"}
 
@@ -55,8 +55,13 @@ def _row(row: Row) -> str:
     return _line([
         row.way, row.sender, row.mode, row.receiver, _SERVERS.get(row.server, row.server),
         row.el.removeprefix("EL"), str(row.count) if row.count else "",
-        f"{took_s:.1f}" if took_s is not None else "", row.verdict,
+        f"{took_s:.1f}" if took_s is not None else "", _verdict(row),
     ])  # fmt: skip
+
+
+def _verdict(row: Row) -> str:
+    """A restart that had to be refused, and was, came nowhere."""
+    return "refused" if row.verdict == "pass" and not row.el else row.verdict
 
 
 def _line(cells: list[str]) -> str:

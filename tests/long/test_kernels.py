@@ -51,6 +51,15 @@ def test_other_kernels_pass_by_their_own_contract(tmp_path: Path, tell: Tell, ke
     _sound(done)
 
 
+def test_protected_kvm_refuses_everything(tmp_path: Path, tell: Tell) -> None:
+    kernels.built("patched")
+    argv = ["run", "qemu-virt", "-o", "smp=2", "--suite", "kernel", "--mode", "protected"]
+    done = ran(argv, tmp_path, limit_s=LIMIT_S)
+    tell("protected KVM", "exit 0, restarts refused", f"exit {done.code}, {done.took_s:.0f} s")
+    _sound(done)
+    assert done.out.count("refused") == 4, done.story()
+
+
 @pytest.mark.parametrize(
     ("what", "only", "count"),
     [

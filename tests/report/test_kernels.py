@@ -52,6 +52,15 @@ def test_a_way_that_was_taken_twice_is_one_line_with_the_worst_verdict(tmp_path:
     assert "  4 " in line or " 4 " in line
 
 
+def test_what_had_to_be_refused_is_no_arrival(tmp_path: Path) -> None:
+    refused = Row("kexec-file", "patched", "protected", "kernel", "trans-pgd", "why", count=1,
+                  verdict="pass")  # fmt: skip
+    line = list(sections(run_of(tmp_path, refused)))[1].splitlines()[-1]
+    assert line.split() == [
+        "kexec-file", "patched", "protected", "kernel", "trans-pgd", "1", "refused",
+    ]  # fmt: skip
+
+
 def test_a_run_without_kernels_says_nothing_of_them(tmp_path: Path) -> None:
     log = journal.Journal(tmp_path)
     log.run(board="qemu-virt")
