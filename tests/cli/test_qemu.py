@@ -14,6 +14,7 @@ import pytest
 
 pytestmark = pytest.mark.hil
 PATH = os.pathsep.join(str(Path(part).absolute()) for part in sys.path)
+VECTORS = ("--suite", "architecture", "--suite", "dispatch", "--suite", "clobber")
 ONE_CPU = ("-o", "smp=1")
 
 
@@ -29,7 +30,7 @@ def _hilagent(
 
 
 def test_the_reference_vectors_pass_and_the_run_directory_is_whole(tmp_path: Path) -> None:
-    done = _hilagent(tmp_path, "run", "qemu-virt", *ONE_CPU, "--json")
+    done = _hilagent(tmp_path, "run", "qemu-virt", *ONE_CPU, *VECTORS, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     data = json.loads(done.stdout)
     assert data["verdict"] == "pass"
