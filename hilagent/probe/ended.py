@@ -228,7 +228,8 @@ def _silent(leg: Leg, seen: Seen) -> Ended | None:
         return _end(leg, Verdict.INFRA, f"the board lost its power; {last}")
     if seen.stalled_s > MOST_STALL_S:
         said = (
-            f"silent for {seen.waited_s:g} s, but this host stood still for {seen.stalled_s:.1f} s"
+            f"silent for {seen.waited_s:.0f} s, but this host stood still for"
+            f" {seen.stalled_s:.1f} s"
         )
         return _end(leg, Verdict.INFRA, said)
     if seen.boots is None:
@@ -245,7 +246,7 @@ def _silent(leg: Leg, seen: Seen) -> Ended | None:
 
 def _never(leg: Leg, seen: Seen, last: str) -> Ended:
     said = (
-        f"never arrived: nothing for {seen.waited_s:g} s, and from power the board starts; {last}"
+        f"never arrived: nothing for {seen.waited_s:.0f} s, and from power the board starts; {last}"
     )
     hint = "silence is what an MMU left on, a wrong entry address and a wrong device tree look like"
     if leg.sender.interrupts.exposed and leg.kind is not Kind.CRASH:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 WAYS: Mapping[Kind, Way] = {
     Kind.FILE: Way("kexec", "file"), Kind.LOAD: Way("kexec", "load"), Kind.CRASH: Way("crash"),
 }  # fmt: skip
+_CRASH_BY_LOAD = Way("crash", "load")
 _MISLED = "KVM takes a CPU's EL2 at its first guest with kvm.enable_virt_at_load=0, or before 6.12"
 _NO_WAY_BACK = (errors.PreconditionError, BundleLost)
 _FULL = 1
@@ -44,7 +45,7 @@ def into_kernel(session: Session, boot: Boot, kind: Kind, number: int) -> Ended:
     linux = session.linux(boot)
     facts, works = kernels.facts_of(linux, session), kernels.kvm_works(linux)
     leg = _leg(kind, linux, Receiver.KERNEL, boot, facts, number)
-    trip = session.restart(boot, WAYS[kind], boot)
+    trip = _tried(kind, lambda way: session.restart(boot, way, boot))
     done = _judged(session, replace(leg, run_id=trip.run_id, image=trip.image), trip)
     if done.verdict is Verdict.PASS and trip.linux is not None:
         done = _kvm_again(done, works, trip.linux)
@@ -61,7 +62,7 @@ def into_payload(
     linux = session.linux(boot)
     facts, stub = kernels.facts_of(linux, session), kernels.stub_of(linux).physical
     leg = _leg(kind, linux, Receiver.PAYLOAD, boot, facts, number)
-    trip = session.enter_payload(boot, WAYS[kind])
+    trip = _tried(kind, lambda way: session.enter_payload(boot, way))
     leg = replace(leg, run_id=trip.run_id, image=trip.image)
     late = _start(trip) if trip.payload is not None else ""
     arrival = _arrival(trip, leg, stub) if trip.payload is not None else None
@@ -72,6 +73,13 @@ def into_payload(
         done = _unfinished(done, f"it arrived, and {late}")
     done = _swept(session, settings, done, number)
     return _home(session, trip, done, facts)
+
+
+def _tried(kind: Kind, go: Callable[[Way], Trip]) -> Trip:
+    """Take a way; a crash kernel by the other system call where the kernel lacks the first."""
+    trip = go(WAYS[kind])
+    lacks = isinstance(trip.refused, errors.Unsupported) and "ENOSYS" in trip.refused.message
+    return go(_CRASH_BY_LOAD) if kind is Kind.CRASH and lacks else trip
 
 
 def _leg(

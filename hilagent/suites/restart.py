@@ -71,6 +71,8 @@ def _chain(session: Session, settings: Settings, case: Case) -> tuple[Ended, ...
         ends.append(_leg(session, settings, case, number))
         if ends[-1].verdict is not Verdict.PASS or served.refused:
             break
+    if ends[-1].verdict not in {Verdict.PASS, Verdict.UNSUPPORTED}:
+        session.taint(f"nobody restarts from what arrived wrong: {ends[-1].message}")
     _record(session, case, ends)
     return tuple(ends)
 

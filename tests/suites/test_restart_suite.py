@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,14 +12,12 @@ import pytest
 
 from hilagent import errors
 from hilagent.journal import read
-from hilagent.link.wire import CpuState
 from hilagent.linux.facts import Kvm
 from hilagent.linux.system import KvmState
 from hilagent.payload.places import Range
-from hilagent.payload.trouble import PayloadFault
 from hilagent.probe import lpi
 from hilagent.probe.restart import Kind, Receiver
-from hilagent.result import CpuFacts, Finding
+from hilagent.result import Finding
 from hilagent.session.linux import Boot, Linux
 from hilagent.session.restart import Trip, Way
 from hilagent.session.session import Session
@@ -28,90 +25,11 @@ from hilagent.session.verdict import Accusation, Unfinished
 from hilagent.suites import legs, restart
 from hilagent.suites.restart import Case
 from tests.probe import arrivals
-from tests.probe.legs import BYE, DMESG, START
+from tests.probe.legs import BYE, DMESG
 from tests.probe.livesim import SCS, Kernel, profile_of
 from tests.suites import fakes
 from tests.suites.fakes import World
-
-BOOT = Boot("patched", "nvhe")
-NEW = "f" * 16
-Travel = Callable[[Trip], None]
-
-
-class FakePayload:
-    """A payload that was entered; ``fault``: reading x0 faults."""
-
-    def __init__(self, cpus: tuple[CpuFacts, ...], *, fault: bool = False) -> None:
-        self._cpus, self._fault = cpus, fault
-        self.hello = SimpleNamespace(
-            image=arrivals.IMAGE, image_size=arrivals.SIZE, cpus=len(cpus), psci_conduit=1
-        )
-        self.elsewhere: tuple[int, ...] = ()
-        self.stuck = ""
-
-    def cpu_states(self) -> dict[int, Any]:
-        other = CpuState.ELSEWHERE if self.hello.psci_conduit else CpuState.OFF
-        return {cpu.cpu: other if cpu.cpu else CpuState.READY for cpu in self._cpus}
-
-    def start_cpus(self, elsewhere: tuple[int, ...]) -> tuple[CpuFacts, ...]:
-        self.elsewhere = elsewhere
-        if self.stuck:
-            raise errors.LabError(self.stuck)
-        return self._cpus
-
-    def cpus(self) -> tuple[CpuFacts, ...]:
-        return self._cpus[:1] if self.stuck else self._cpus
-
-    def read(self, at: int, size: int) -> bytes:
-        if self._fault:
-            raise PayloadFault("nothing there", vector=4, esr=0, far=at, elr=0, spsr=0)
-        return bytes.fromhex("d00dfeed00002000")
-
-
-@dataclass
-class Roads:
-    """Where each restart leads; ``go`` changes a trip that went well."""
-
-    world: World
-    go: Travel = lambda trip: None
-    home: Callable[[], Linux] | None = None
-    trips: list[Trip] = field(default_factory=list)
-    power: bool = True
-
-
-class RoadSession(Session):
-    """A session whose restarts lead where the roads say."""
-
-    roads: Roads
-
-    def restart(self, boot: Boot, way: Way, to: Boot) -> Trip:
-        trip = Trip(way, boot, to.kernel, NEW, console=BYE + START, found_run_id=NEW, dmesg=DMESG)
-        trip.left_s, trip.first_s, trip.ready_s, trip.powered = 0.1, 0.5, 2.0, True
-        trip.linux = self.linux(boot)
-        return self._gone(trip)
-
-    def enter_payload(self, boot: Boot, way: Way) -> Trip:
-        trip = Trip(way, boot, "payload", NEW, console=BYE, powered=True)
-        kind = "crash under nVHE" if way.kind == "crash" else "kexec"
-        trip.payload = cast(Any, FakePayload(arrivals.kinds()[kind].cpus))
-        memory = SimpleNamespace(start=0x4000_0000, end=0x8000_0000)
-        bundle = SimpleNamespace(start=0x4800_0000, end=0x4900_0000)
-        tree_at = SimpleNamespace(size=0x2000)
-        cargo = SimpleNamespace(memory=lambda: (memory,), bundle=bundle, tree_at=tree_at)
-        cargo.crash, cargo.lpi = way.kind == "crash", ()
-        trip.cargo = cast(Any, cargo)
-        return self._gone(trip)
-
-    def _gone(self, trip: Trip) -> Trip:
-        self.roads.go(trip)
-        self.roads.trips.append(trip)
-        return trip
-
-    def leave_payload(self, trip: Trip) -> Linux:
-        return self.roads.home() if self.roads.home else self.linux(trip.sender)
-
-    def starts_from_power(self) -> bool:
-        return self.roads.power
+from tests.suites.roads import BOOT, FakePayload, Roads, RoadSession
 
 
 def _leaves(
@@ -352,6 +270,31 @@ def test_a_kernel_without_the_system_call_is_unsupported(
     found.go = refused
     with pytest.raises(errors.Unsupported, match="ENOSYS"):
         _run(session, Kind.FILE, Receiver.KERNEL)
+
+
+def test_a_crash_kernel_is_loaded_by_the_call_that_there_is(
+    roads: tuple[RoadSession, Roads],
+) -> None:
+    session, found = roads
+
+    def lacks(trip: Trip) -> None:
+        if trip.way.syscall == "file":
+            trip.refused = errors.Unsupported("this kernel has no such system call (ENOSYS)")
+            trip.linux = None
+
+    found.go = lacks
+    _run(session, Kind.CRASH, Receiver.KERNEL)
+    assert [trip.way for trip in found.trips] == [Way("crash", "file"), Way("crash", "load")]
+
+
+def test_nothing_restarts_from_a_kernel_that_arrived_wrong(
+    roads: tuple[RoadSession, Roads],
+) -> None:
+    session, found = roads
+    found.go = lambda trip: setattr(trip, "dmesg", DMESG.replace("at EL2", "at EL1"))
+    with pytest.raises(Accusation, match="entry-el"):
+        _run(session, Kind.FILE, Receiver.KERNEL)
+    assert session.state.value == "unknown"
 
 
 def test_a_kvm_that_worked_before_must_work_afterwards(roads: tuple[RoadSession, Roads]) -> None:
