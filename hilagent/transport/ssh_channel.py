@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all; from a thread of the transport."""
 CHUNK_BYTES = 1 << 15
+_MISSED_S = 0.2
+"""paramiko's descriptor for output and errors can stay silent though one of them is
+there: its two halves set and clear one pipe without a lock (pipe.py, OrPipe)."""
 _NO_STATUS = -1
 _CLOSE_S = 2.0
 
@@ -122,8 +125,9 @@ class Command:
                     raise self._feeding
                 if len(out) + len(err) > limit:
                     raise TooMuch
-                if deadline.expired() or not selector.select(deadline.left_s()):
+                if deadline.expired():
                     raise Late
+                selector.select(min(deadline.left_s(), _MISSED_S))
         if not self._channel.status_event.wait(deadline.left_s()):
             raise Late
         if self._feeding is not None:
@@ -222,4 +226,6 @@ def _translated(transport: paramiko.Transport, deadline: Deadline) -> Iterator[N
         if deadline.expired():
             transport.close()
             raise Deaf from exc
-        raise (Refused(str(exc)) if transport.is_active() else Lost(str(exc))) from exc
+        # at the end of the stream the transport takes a moment to know that it is over
+        lost = isinstance(exc, EOFError) or not transport.is_active()
+        raise (Lost(str(exc)) if lost else Refused(str(exc))) from exc

@@ -16,7 +16,8 @@ class Target:
 
     Attributes:
         key: a private key without passphrase; None for the keys of an ssh agent.
-        system: ``BOARD/os`` or ``BOARD/rootfs``: its line in ``known_hosts``.
+        system: ``BOARD/os`` or ``BOARD/rootfs``: its line in ``known_hosts``. The rootfs is
+            ours, with its host key built in: no other key is right, and nobody is asked for trust.
         known_hosts: the board's file, see :mod:`hilagent.transport.known`.
     """
 
@@ -39,12 +40,17 @@ class Target:
         how = f"hilagent trust {board}"
         return how if system in {"", "os"} else f"{how} --system {system}"
 
+    @property
+    def _stranger(self) -> str:
+        ours = self.system.endswith("/rootfs")
+        return "another system answers at this address: check linux.ssh.host" if ours else ""
+
     def unknown(self, shown: HostKey) -> LabError:
         """Return the error for a host whose key nobody has pinned."""
         return LabError(
             f"{self.system}: nobody has agreed to the host key of {self.address}: "
             f"{shown.kind} {shown.fingerprint}",
-            hint=f"compare it with the board's own, then: {self.trust_hint}",
+            hint=self._stranger or f"compare it with the board's own, then: {self.trust_hint}",
         )
 
     def changed(self, pinned: HostKey, shown: HostKey) -> LabError:
@@ -52,7 +58,8 @@ class Target:
         return LabError(
             f"{self.system}: the host key of {self.address} has changed: "
             f"pinned {pinned.kind} {pinned.fingerprint}, shown {shown.kind} {shown.fingerprint}",
-            hint="another system, another board, or somebody in between? "
+            hint=self._stranger
+            or "another system, another board, or somebody in between? "
             f"if it is right: {self.trust_hint}",
         )
 

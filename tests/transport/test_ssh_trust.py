@@ -16,10 +16,22 @@ from tests.transport.helper import soon
 
 def test_an_unknown_key_is_refused_before_anybody_logs_in(board: SshServer) -> None:
     with pytest.raises(LabError, match="nobody has agreed to the host key") as caught:
-        ssh.connect(board.target(trusted=False), soon())
+        ssh.connect(board.target("scripted/os", trusted=False), soon())
     assert board.host_key.fingerprint in caught.value.message
-    assert "hilagent trust scripted --system rootfs" in caught.value.hint
+    assert caught.value.hint.endswith("hilagent trust scripted")
     assert board.logins == 0
+
+
+def test_nobody_is_told_to_trust_a_stranger_in_place_of_our_own_system(board: SshServer) -> None:
+    unknown = board.target(trusted=False)
+    with pytest.raises(LabError, match="nobody has agreed") as caught:
+        ssh.connect(unknown, soon())
+    assert caught.value.hint == "another system answers at this address: check linux.ssh.host"
+    target = board.target("scripted/rootfs")
+    board.change_key()
+    with pytest.raises(LabError, match="has changed") as caught:
+        ssh.connect(target, soon())
+    assert caught.value.hint == "another system answers at this address: check linux.ssh.host"
 
 
 def test_a_changed_key_is_refused_with_both_fingerprints(board: SshServer) -> None:
