@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of builds, kept by a fingerprint of everything that they depend on.
 
-An entry is a folder that appears whole or not at all, so two processes may
-build the same thing at once: the second finds the first one's entry, or throws
-its own away. Nothing in an entry is ever changed.
+An entry is a folder that appears whole or not at all. Who wants one that another
+is building waits for it and looks again; should two build it nevertheless, the
+second throws its own away. Nothing in an entry is ever changed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ from hilagent.errors import LabError
 ENV = "HILAGENT_CACHE"
 _KEEP = 64
 """Entries of a kind that are kept, the newest; a build takes seconds, a forgotten cache grows."""
+_NEW, _LOCK = ".new-", ".lock-"
+_STALE_S = 86_400
 
 
 def root() -> Path:
@@ -44,24 +47,63 @@ def fingerprint(parts: Iterable[str | bytes | Path]) -> str:
     return digest.hexdigest()[:32]
 
 
-def entry(kind: str, key: str, make: Callable[[Path], None], *, keep: int = _KEEP) -> Path:
+def entry(
+    kind: str,
+    key: str,
+    make: Callable[[Path], None],
+    *,
+    keep: int = _KEEP,
+    usable: Callable[[Path], bool] = Path.is_dir,
+    mode: int = 0o755,
+    waiting: Callable[[], None] = lambda: None,
+) -> Path:
     """Return the folder of ``key``; ``make`` fills an empty one if it isn't there.
+
+    Args:
+        usable: says of an entry that is there whether it still is of use; else it is replaced.
+        mode: of the entry's folder.
+        waiting: is called once if somebody else is making it.
 
     Raises what ``make`` raises (nothing is kept then), and LabError if the
     cache can't be written.
     """
     final = root() / kind / key
-    if final.is_dir():
+    if final.is_dir() and usable(final):
         with suppress(OSError):
             os.utime(final)  # the oldest that was not used goes first
         return final
     home = folder(kind)
+    lock = home / f"{_LOCK}{key}"
     try:
-        work = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
+        handle = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unwritable(home, error) from error
+    with _held(handle, waiting):
+        try:
+            if not (final.is_dir() and usable(final)):
+                _fill(home, final, make, usable, mode)
+                prune(home, keep)
+        finally:
+            lock.unlink(missing_ok=True)
+    return final
+
+
+def _fill(
+    home: Path,
+    final: Path,
+    make: Callable[[Path], None],
+    usable: Callable[[Path], bool],
+    mode: int,
+) -> None:
+    try:
+        work = Path(tempfile.mkdtemp(prefix=_NEW, dir=home))
     except OSError as error:
         raise _unwritable(home, error) from error
     try:
         make(work)
+        work.chmod(mode)
+        if final.is_dir() and not usable(final):
+            shutil.rmtree(final.rename(tempfile.mkdtemp(prefix=_NEW, dir=home)))
         _publish(work, final)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -69,8 +111,6 @@ def entry(kind: str, key: str, make: Callable[[Path], None], *, keep: int = _KEE
         raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    prune(home, keep)
-    return final
 
 
 def folder(*names: str) -> Path:
@@ -93,7 +133,12 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
     Waits for its turn; ``waiting`` is called once if it has to. Tools that are run
     meanwhile (:mod:`hilagent.build.child`) hold it too, should this process be killed.
     """
-    handle = os.open(path, os.O_RDONLY)
+    with _held(os.open(path, os.O_RDONLY), waiting):
+        yield
+
+
+@contextmanager
+def _held(handle: int, waiting: Callable[[], None]) -> Iterator[None]:
     os.set_inheritable(handle, True)
     try:
         try:
@@ -116,7 +161,6 @@ def _unwritable(home: Path, error: OSError) -> LabError:
 
 
 def _publish(work: Path, final: Path) -> None:
-    work.chmod(0o755)
     try:
         work.rename(final)
     except OSError:
@@ -125,8 +169,17 @@ def _publish(work: Path, final: Path) -> None:
 
 
 def prune(home: Path, keep: int) -> None:
-    """Remove all but the ``keep`` entries of ``home`` that were made or used last."""
-    entries = [p for p in home.iterdir() if not p.name.startswith(".new-")]
-    entries.sort(key=lambda p: p.stat().st_mtime, reverse=True)
-    for old in entries[keep:]:
+    """Remove all but the ``keep`` entries of ``home`` that were made or used last.
+
+    Also what killed builds have left: ctime tells, as what unpacks sets the other one back.
+    """
+    found: dict[Path, os.stat_result] = {}
+    for path in home.iterdir():
+        with suppress(FileNotFoundError):  # others come and go
+            found[path] = path.stat()
+    entries = [path for path in found if not path.name.startswith((_NEW, _LOCK))]
+    entries.sort(key=lambda path: found[path].st_mtime, reverse=True)
+    before = time.time() - _STALE_S
+    left = [p for p in found if p.name.startswith(_NEW) and found[p].st_ctime < before]
+    for old in [*entries[keep:], *left]:
         shutil.rmtree(old, ignore_errors=True)

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hilagent.errors import InputError, LabError
@@ -92,7 +93,7 @@ def build_kernel(
 
 
 def cached(name: str, config: Sequence[Path] = ()) -> Kernel | None:
-    """Return the kernel ``name`` if it is in the cache; builds and fetches nothing."""
+    """Return the kernel ``name`` if it is in the cache, with its tree; builds nothing."""
     if name == "debian":
         from .stock import cached_kernel
 
@@ -102,7 +103,7 @@ def cached(name: str, config: Sequence[Path] = ()) -> Kernel | None:
         return None
     wanted = recipe(name, tuple(config))
     home = cache.root() / "kernel" / _key(wanted, package.identity)
-    return _kernel(home, wanted.name, wanted.abi) if home.is_dir() else None
+    return _kernel(home, wanted.name, wanted.abi) if home.is_dir() and _has_tree(home) else None
 
 
 @contextmanager
@@ -136,7 +137,9 @@ def _from_debian(wanted: Recipe, progress: Progress, refresh: bool) -> Kernel:
             _lay(tree, wanted)
             _build(tree, wanted.fragments, key, work, progress)
 
-    return _kernel(cache.entry("kernel", key, fill), wanted.name, wanted.abi)
+    waiting = partial(progress, 0, 0, f"waiting for another build of {wanted.name}")
+    home = cache.entry("kernel", key, fill, usable=_has_tree, waiting=waiting)
+    return _kernel(home, wanted.name, wanted.abi)
 
 
 def _from_tree(folder: Path, config: tuple[Path, ...], progress: Progress) -> Kernel:
@@ -151,7 +154,8 @@ def _from_tree(folder: Path, config: tuple[Path, ...], progress: Progress) -> Ke
         work.mkdir()
         _build(tree, fragments, "given", work, progress, outputs=home)
         digest = hashlib.sha256((work / "Image").read_bytes()).hexdigest()[:32]
-        final = cache.entry("kernel", f"given-{digest}", lambda new: _move(work, new))
+        final = cache.entry("kernel", f"given-{digest}", lambda new: _move(work, new),
+                            usable=_has_tree)  # fmt: skip
     is_ours = (tree.folder / "arch/arm64/include/asm/hcall.h").is_file()
     return _kernel(final, "given", "iss-6.12" if is_ours else "x0-mainline")
 
@@ -263,7 +267,7 @@ def _copy(out: Path, version: str, key: str, work: Path) -> None:
         "release": (out / "include/config/kernel.release").read_text().strip(),
         "version": version,
         "digest": hashlib.sha256((work / "Image").read_bytes()).hexdigest(),
-        "tree": str(out),
+        "tree": str(out.relative_to(cache.root())),
         "build": key[:12],
     }
     (work / "kernel.json").write_text(json.dumps(facts, indent=1))
@@ -274,9 +278,18 @@ def _move(work: Path, new: Path) -> None:
         item.rename(new / item.name)
 
 
+def _has_tree(home: Path) -> bool:
+    """Without it there is no module to probe with: as good as not built."""
+    return _tree(json.loads((home / "kernel.json").read_text())).is_dir()
+
+
+def _tree(facts: dict[str, str]) -> Path:
+    return cache.root() / facts["tree"]  # which was absolute in the first caches
+
+
 def _kernel(home: Path, name: str, abi: str) -> Kernel:
     facts = json.loads((home / "kernel.json").read_text())
-    tree = Path(facts["tree"])
+    tree = _tree(facts)
     return Kernel(
         name, home / "Image", facts["release"], facts["version"], abi, facts["digest"],
         home / "vmlinux", home / "config", tree if tree.is_dir() else None, build=facts["build"],

@@ -4,6 +4,9 @@
 A client key that opens the board, and the board's host key, which is pinned
 because it is built in: both ed25519. Where they are: ``$HILAGENT_KEYS``, else
 ``hilagent/keys`` in the user's configuration. Nobody else can read them.
+
+A root file system that is built with them holds the host's private key, so its
+archive is a secret, too: only its owner can read it, here and where ``--out`` puts it.
 """
 
 from __future__ import annotations

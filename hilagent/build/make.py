@@ -26,6 +26,14 @@ _HEADERS = {"openssl/": "libssl-dev", "gelf.h": "libelf-dev", "libelf.h": "libel
             "stdio.h": "libc6-dev", "stdlib.h": "libc6-dev"}  # fmt: skip
 _STEP = re.compile(r"  ([A-Z][A-Z0-9]{1,9}) +(?:\[M\] +)?(\S+)")
 _ERROR = re.compile(r": (?:fatal )?error:|Error: |undefined reference to|\*\*\* |^ERROR: ")
+_HOST = re.compile(
+    r"Killed signal terminated program|terminated with signal 9\b|memory exhausted|"
+    r"out of memory allocating|\*\*\* \[.*\] (?:Killed|Error 137)$|"
+    r": (?:Cannot allocate memory|Input/output error|Too many open files|"
+    r"Resource temporarily unavailable)\.?$"
+)
+_QUOTED = re.compile(r" *\d* \| ")
+"""A line of the kernel's source, which may print such a message itself."""
 _SHOWN = 12
 _STALL_S = 900
 
@@ -74,7 +82,7 @@ def run(
     argv = ["make", f"-j{jobs}", "--no-print-directory", *where, *_fixed(), *given, *words]
     done = child.run(argv, cwd=folder, env=_environment(), see=see, stall_s=_STALL_S)
     if done.status:
-        raise _failure(words, done.lines)
+        raise _failure(words, done)
     return steps
 
 
@@ -91,11 +99,24 @@ def _environment() -> dict[str, str]:
     return {name: os.environ[name] for name in keep if name in os.environ}
 
 
-def _failure(words: Sequence[str], lines: Sequence[str]) -> LabError | TargetError:
+def _hosts(done: child.Done) -> str:
+    """Return the line that tells that this host failed, not the kernel; empty if none does."""
+    for line in done.lines:
+        if _HOST.search(line.rstrip()) and not _QUOTED.match(line):
+            return line.strip()
+    return f"make was ended by signal {-done.status}" if done.status < 0 else ""
+
+
+def _failure(words: Sequence[str], done: child.Done) -> LabError | TargetError:
+    lines = done.lines
     text = "\n".join(lines)
     if "No space left on device" in text:
         return LabError("the disk is full: the kernel can't be built",
                         hint="free some space in the build cache ($HILAGENT_CACHE)")  # fmt: skip
+    if host := _hosts(done):
+        return LabError(f"this host could not build the kernel: {scrub(host)}",
+                        hint="see dmesg; if it was memory, free some, or allow fewer compilers at"
+                        " once (taskset -c 0 allows one), and try again")  # fmt: skip
     header = re.search(r"fatal error: (\S+): No such file or directory", text)
     for name, package in _HEADERS.items():
         if header and header[1].startswith(name) and "HOST" in text:

@@ -8,9 +8,10 @@ defines the records.
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
-from hilagent.errors import Unsupported
+from hilagent.errors import LabError, Unsupported
 
 from . import cache, compile, kernel, make, source, sources
 from .kernel import Kernel
@@ -27,9 +28,12 @@ def build_module(target: Kernel, header: str, *, progress: Progress = silent) ->
     Args:
         header: the text of ``wire.h``.
 
-    Raises Unsupported if there is nothing to build it against, TargetError if
-    it doesn't build, LabError for what this host lacks.
+    Raises Unsupported if nothing was given to build it against, TargetError if
+    it doesn't build, LabError for what this host lacks: also the tree of a kernel
+    of ours, which is no reason to ask for less.
     """
+    if target.tree is None and target.build:
+        raise _gone(target)
     if target.tree is None:
         raise Unsupported(
             f"the probe module can't be built for kernel '{target.name}' ({target.release}):"
@@ -43,6 +47,8 @@ def build_module(target: Kernel, header: str, *, progress: Progress = silent) ->
 
     def fill(work: Path) -> None:
         make.needs()
+        if not (target.tree and target.tree.is_dir()):
+            raise _gone(target)
         progress(0, 0, f"the probe module for {target.release}")
         build = work / "build"
         build.mkdir()
@@ -57,7 +63,16 @@ def build_module(target: Kernel, header: str, *, progress: Progress = silent) ->
         compile.run(argv, work)
         shutil.rmtree(build)
 
-    return cache.entry("module", key, fill) / NAME
+    waiting = partial(progress, 0, 0, "waiting for another build of the probe module")
+    return cache.entry("module", key, fill, waiting=waiting) / NAME
+
+
+def _gone(target: Kernel) -> LabError:
+    return LabError(
+        f"the probe module can't be built: the tree of kernel '{target.name}' is gone"
+        f" ({target.tree or 'removed from the build cache'})",
+        hint=f"build it again: hilagent build kernel {target.name}",
+    )
 
 
 def _identity(target: Kernel) -> list[str | Path]:

@@ -12,7 +12,9 @@ import gzip
 import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hilagent.errors import LabError
@@ -22,6 +24,7 @@ from .kernel import Kernel
 from .keys import Keys, lab_keys
 from .progress import Progress, silent
 
+_ARCHIVE = "rootfs.cpio.gz"
 PACKAGES = ("busybox-static", "dropbear-bin")
 PROGRAMS = {
     "hilkexec": ("hilkexec.c", "hilkexec_fdt.c", "hilkexec_load.c"),
@@ -85,11 +88,15 @@ def build_rootfs(
         progress(0, 0, "root file system")
         nodes = _nodes(debian.unpack(packages), _programs(folder), loaded, own)
         archive = gzip.compress(cpio.write(nodes), 9, mtime=0)
-        (work / "rootfs.cpio.gz").write_bytes(archive)
+        (work / _ARCHIVE).touch(0o600)  # the host's private key is in it
+        (work / _ARCHIVE).write_bytes(archive)
         (work / "sha256").write_text(hashlib.sha256(archive).hexdigest())
 
-    home = cache.entry("rootfs", key, make)
-    return Rootfs(home / "rootfs.cpio.gz", (home / "sha256").read_text())
+    waiting = partial(progress, 0, 0, "waiting for another build of the root file system")
+    home = cache.entry("rootfs", key, make, mode=0o700, waiting=waiting)
+    with suppress(OSError):
+        home.parent.chmod(0o700)  # for those that were made before it was so
+    return Rootfs(home / _ARCHIVE, (home / "sha256").read_text())
 
 
 def _programs(folder: Path) -> Path:

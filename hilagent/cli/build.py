@@ -107,7 +107,11 @@ def _place(path: Path, out: Path | None) -> None:
     """Say where a result is, by its digest; copy it to ``out`` first."""
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        path = Path(shutil.copyfile(path, out / path.name))
+        target = out / path.name
+        if not path.stat().st_mode & 0o077:  # a secret stays one, also while it is written
+            target.touch(0o600)
+            target.chmod(0o600)
+        path = Path(shutil.copyfile(path, target))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{path}  {path.stat().st_size} bytes  sha256 {digest}")
 

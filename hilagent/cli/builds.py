@@ -17,8 +17,12 @@ _OLD = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.group("build")
-def build() -> None:
+@click.pass_context
+def build(context: click.Context) -> None:
     """Build what runs on a board."""
+    from hilagent.session import signals
+
+    context.with_resource(signals.as_exceptions())
 
 
 def _out(what: str) -> _Command:

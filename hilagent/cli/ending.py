@@ -31,7 +31,8 @@ def guarded(command: Callable[[], Any]) -> int:
         return exc.exit_code
     except (KeyboardInterrupt, click.Abort) as exc:
         say("interrupted")
-        return EXIT_SIGTERM if getattr(exc, "name", "SIGINT") != "SIGINT" else EXIT_SIGINT
+        signal = exc.__cause__ if isinstance(exc, click.Abort) else exc  # click makes its own of it
+        return EXIT_SIGTERM if getattr(signal, "name", "SIGINT") != "SIGINT" else EXIT_SIGINT
     except errors.UsageError as exc:
         say(*told(exc))
         return EXIT_USAGE

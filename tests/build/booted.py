@@ -16,7 +16,7 @@ from hilagent.build.rootfs import Rootfs
 from hilagent.clock import Deadline
 from hilagent.transport import known, ssh
 
-IP = "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off"
+IP = "hilagent.ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off"
 READY = "hilagent-rootfs ready RUN="
 _BOOT_S = 120
 

@@ -79,25 +79,107 @@ def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     assert got == ["first", "second"]
 
 
-def test_two_builders_at_once_get_the_same_entry(home: Path) -> None:
-    both = threading.Barrier(2)
+def test_who_wants_what_another_builds_waits_for_it(home: Path) -> None:
+    waits, begun = threading.Event(), threading.Event()
     found: list[Path] = []
+    made: list[Path] = []
 
     def make(folder: Path) -> None:
+        begun.set()
+        made.append(folder)
         (folder / "x").write_text("same")
-        both.wait(10)
+        assert waits.wait(10)
 
     def build() -> None:
-        found.append(cache.entry("kind", "key", make))
+        found.append(cache.entry("kind", "key", make, waiting=waits.set))
 
     threads = [threading.Thread(target=build) for _ in range(2)]
-    for thread in threads:
-        thread.start()
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
     for thread in threads:
         thread.join(20)
     assert found == [home / "kind" / "key"] * 2
+    assert len(made) == 1
     assert [p.name for p in (home / "kind").iterdir()] == ["key"]
-    assert (found[0] / "x").read_text() == "same"
+
+
+def test_who_waited_for_what_failed_builds_it(home: Path) -> None:
+    waits, begun = threading.Event(), threading.Event()
+    failed: list[LabError] = []
+
+    def fail(folder: Path) -> None:
+        begun.set()
+        assert waits.wait(10)
+        raise LabError("no")
+
+    def first() -> None:
+        try:
+            cache.entry("kind", "key", fail)
+        except LabError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert begun.wait(10)
+    cache.entry("kind", "key", lambda folder: (folder / "x").touch(), waiting=waits.set)
+    thread.join(10)
+    assert len(failed) == 1
+    assert (home / "kind/key/x").is_file()
+
+
+def test_other_entries_of_the_kind_are_not_waited_for(home: Path) -> None:
+    def make(folder: Path) -> None:
+        cache.entry("kind", "inner", lambda folder: None)
+
+    cache.entry("kind", "outer", make)
+    assert {p.name for p in (home / "kind").iterdir()} == {"inner", "outer"}
+
+
+def test_of_two_who_build_at_once_nevertheless_one_is_kept(home: Path) -> None:
+    def make(folder: Path) -> None:
+        (folder / "x").write_text("second")
+        (home / "kind/key").mkdir()
+        (home / "kind/key/x").write_text("first")
+
+    assert (cache.entry("kind", "key", make) / "x").read_text() == "first"
+    assert [p.name for p in (home / "kind").iterdir()] == ["key"]
+
+
+def test_an_entry_that_is_of_no_use_any_more_is_replaced_once_there_is_another(
+    home: Path,
+) -> None:
+    def usable(folder: Path) -> bool:
+        return (folder / "x").read_text() == "new"
+
+    def fail(folder: Path) -> None:
+        raise LabError("no")
+
+    def make(folder: Path) -> None:
+        (folder / "x").write_text("new")
+
+    cache.entry("kind", "key", make)
+    (home / "kind/key/x").write_text("old")
+    with pytest.raises(LabError):
+        cache.entry("kind", "key", fail, usable=usable)
+    assert (home / "kind/key/x").read_text() == "old"
+    for _ in range(2):
+        cache.entry("kind", "key", make, usable=usable)
+        assert (home / "kind/key/x").read_text() == "new"
+    assert [p.name for p in (home / "kind").iterdir()] == ["key"]
+
+
+def test_what_a_killed_build_left_goes_after_a_day(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = home / "kind/.new-x"
+    left.mkdir(parents=True)
+    os.utime(left, (1, 1))  # as unpacking does: it is young for all that
+    cache.prune(home / "kind", 1)
+    assert left.is_dir()
+    monkeypatch.setattr(cache, "_STALE_S", -1)
+    cache.prune(home / "kind", 1)
+    assert not left.exists()
 
 
 def test_a_fingerprint_sees_names_contents_and_borders(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hilagent.build import kernel, make, source
+from hilagent.build import cache, kernel, make, source
 from hilagent.errors import InputError, LabError, TargetError, UsageError
 from tests.build import kerneltree
 
@@ -30,6 +32,41 @@ def test_a_kernel_is_built_once(tree: kerneltree.Tree) -> None:
     assert built.vmlinux is not None
     assert built.config is not None
     assert built.tree is not None
+
+
+@pytest.mark.parametrize("form", ["as it is", "absolute"])
+def test_a_kernel_whose_tree_is_gone_is_built_again(tree: kerneltree.Tree, form: str) -> None:
+    built = kernel.build_kernel("patched")
+    facts = built.image.parent / "kernel.json"
+    assert built.tree is not None
+    if form == "absolute":  # as the first caches have it
+        text = json.dumps({**json.loads(facts.read_text()), "tree": str(built.tree)})
+        facts.write_text(text)
+    assert kernel.cached("patched") == built
+    shutil.rmtree(built.tree)
+    assert kernel.cached("patched") is None
+    assert kernel.build_kernel("patched") == kernel.cached("patched") == built
+    assert built.tree.is_dir()
+
+
+def test_a_cache_can_be_moved(
+    tree: kerneltree.Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = kernel.build_kernel("patched")
+    (tmp_path / "cache").rename(tmp_path / "moved")
+    monkeypatch.setenv(cache.ENV, str(tmp_path / "moved"))
+    moved = kernel.cached("patched")
+    assert built.tree is not None
+    assert moved is not None
+    assert moved.tree == tmp_path / "moved" / built.tree.relative_to(tmp_path / "cache")
+
+
+def test_an_entry_that_names_the_tree_of_another_cache_is_replaced(tree: kerneltree.Tree) -> None:
+    built = kernel.build_kernel("patched")
+    facts = built.image.parent / "kernel.json"
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "tree": "/nowhere/out-1"}))
+    assert kernel.cached("patched") is None
+    assert kernel.build_kernel("patched") == built
 
 
 def test_the_series_can_be_left_out_again(tree: kerneltree.Tree) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import gzip
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from hilagent.build import cache, compile, cpio, debian, keys, module
+from hilagent.build import cache, compile, cpio, debian, keys, module, sources
 from hilagent.build.kernel import Kernel
 from hilagent.build.rootfs import build_rootfs
 from hilagent.errors import LabError, Unsupported
@@ -89,10 +90,95 @@ def test_the_same_inputs_give_the_same_bytes(
     assert again.digest == first.digest
 
 
+ETH0 = "10.0.2.15::10.0.2.2:255.255.255.0::eth0:off"
+
+
+def started(tmp_path: Path, ip: str, *, carriers: dict[str, str], lease: bool = True) -> list[str]:
+    """Run init's own text on a host of paper; return what it said and did."""
+    for name, carrier in carriers.items():
+        (tmp_path / "net" / name / "device").mkdir(parents=True)
+        (tmp_path / "net" / name / "carrier").write_text(f"{carrier}\n")
+    (tmp_path / "cmdline").write_text(f"console=x hilagent.ip={ip} hilagent.run=0123\n")
+    (tmp_path / "order").write_text("virtio_net.ko\n")
+    text = (sources.firmware_dir() / "rootfs/init").read_text()
+    text = text[text.index("say() {") :].replace("exec init", "exit 0")
+    for there, here in (("/sys/class/net", "net"), ("/proc/cmdline", "cmdline"),
+                        ("/lib/modules/order", "order")):  # fmt: skip
+        text = text.replace(there, str(tmp_path / here))
+    names = ("ifconfig", "route", "insmod", "dropbear", "hostname", "udhcpc")
+    fakes = [f'{name}() {{ echo "{name} $*"; }}' for name in names if lease or name != "udhcpc"]
+    fakes += ["ip() { :; }", "usleep() { :; }", *([] if lease else ["udhcpc() { return 1; }"])]
+    done = subprocess.run(
+        ["sh", "-c", "\n".join([*fakes, text])], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_init_says_up_then_sets_the_address_and_is_ready_last(tmp_path: Path) -> None:
+    said = started(tmp_path, ETH0, carriers={"eth0": "1"})
+    up, ready = "hilagent-rootfs up RUN=0123", "hilagent-rootfs ready RUN=0123"
+    own = "ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up"
+    order = ["insmod", up, own, "route add default gw 10.0.2.2", "dropbear", ready]
+    kept = [line for line in said if line.startswith(tuple(order))]
+    assert len(kept) == len(order), said
+    assert all(line.startswith(start) for line, start in zip(kept, order, strict=True)), said
+
+
+@pytest.mark.parametrize(
+    ("ip", "carriers", "lease", "why"),
+    [
+        (ETH0, {"eth0": "0"}, True, "no interface with a carrier"),
+        (ETH0, {"eth1": "1"}, True, "no interface with a carrier"),
+        ("dhcp", {}, True, "no interface with a carrier"),
+        ("dhcp", {"eth0": "1"}, False, "eth0 got no address"),
+    ],
+)
+def test_init_without_a_network_is_up_and_never_ready(
+    tmp_path: Path, ip: str, carriers: dict[str, str], lease: bool, why: str
+) -> None:
+    said = started(tmp_path, ip, carriers=carriers, lease=lease)
+    assert "hilagent-rootfs up RUN=0123" in said
+    assert said[-1] == f"hilagent-rootfs: no network: {why}"
+
+
+@pytest.mark.parametrize("ip", ["dhcp", "::::board::dhcp", ":::::eth1:dhcp"])
+def test_init_takes_a_lease_where_the_cable_is(tmp_path: Path, ip: str) -> None:
+    said = started(tmp_path, ip, carriers={"eth0": "0", "eth1": "1"})
+    assert "udhcpc -i eth1 -s /etc/udhcpc -n -q -t 8 -T 2" in said
+    assert said[-1] == "hilagent-rootfs ready RUN=0123"
+
+
+def test_init_is_ready_without_a_network_where_none_is_wanted(tmp_path: Path) -> None:
+    assert started(tmp_path, "", carriers={})[-1] == "hilagent-rootfs ready RUN=0123"
+
+
 def test_a_library_that_no_package_has_is_named(tree: Path) -> None:
     (tree / "lib/aarch64-linux-gnu/libx.so.1").unlink()
     with pytest.raises(LabError, match=r"hold no libx\.so\.1"):
         build_rootfs()
+
+
+def test_what_holds_a_private_key_is_for_its_owner_alone(tmp_path: Path) -> None:
+    kind = tmp_path / "cache/rootfs"
+    kind.mkdir(parents=True)
+    kind.chmod(0o755)
+    archive = build_rootfs().archive
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (kind, archive.parent, archive)]
+    assert modes == [0o700, 0o700, 0o600]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_tree_of_ours_that_is_gone_is_no_reason_to_ask_for_less(
+    tmp_path: Path, named: bool
+) -> None:
+    (tmp_path / "config").touch()
+    gone = tmp_path / "gone" if named else None
+    ours = Kernel("unpatched", Path("Image"), "6.12-x", "6.12", "", "", tree=gone,
+                  config=tmp_path / "config", build="0123")  # fmt: skip
+    with pytest.raises(LabError, match="the tree of kernel 'unpatched' is gone") as caught:
+        module.build_module(ours, "")
+    assert caught.value.hint.endswith("hilagent build kernel unpatched")
 
 
 def test_a_kernel_without_headers_has_no_module() -> None:

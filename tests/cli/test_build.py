@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import pytest
 
 from hilagent.build import cache
 from hilagent.cli import main
+from hilagent.cli.build import _place
+from hilagent.result import EXIT_SIGTERM
 from tests.build import kerneltree
 from tests.build.test_given import IMAGE
 
@@ -30,6 +35,38 @@ def test_a_kernel_is_copied_and_its_digest_told(
     digest = hashlib.sha256(image.read_bytes()).hexdigest()
     assert f"{image}  {image.stat().st_size} bytes  sha256 {digest}" in said.out
     assert "configuring" in said.err
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_secret_stays_one_when_it_is_copied(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "archive").write_text("key")
+    (tmp_path / "archive").chmod(mode)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/archive").write_text("an older one")
+    (tmp_path / "out/archive").chmod(0o644)
+    _place(tmp_path / "archive", tmp_path / "out")
+    assert (tmp_path / "out/archive").read_text() == "key"
+    assert stat.S_IMODE((tmp_path / "out/archive").stat().st_mode) == mode
+    _place(tmp_path / "archive", tmp_path / "new")
+    assert (tmp_path / "new/archive").stat().st_mode & 0o077 == mode & 0o077
+
+
+def test_a_build_that_is_told_to_end_ends_in_order(
+    tree: kerneltree.Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    def interrupted(*args: object, **words: object) -> None:
+        try:
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            ended.append("in order")
+
+    monkeypatch.setattr(sys.modules[_place.__module__], "build_kernel", interrupted)
+    assert main(["build", "kernel"]) == EXIT_SIGTERM
+    assert ended == ["in order"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_one_that_does_not_build_is_exit_1(

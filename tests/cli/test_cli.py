@@ -363,7 +363,7 @@ def test_kernels_are_part_of_the_main_job_once_they_are_built(
 
         def __call__(self, record: journal.Record) -> None: ...
 
-    monkeypatch.setattr("hilagent.build.kernel.cached", lambda name: object() if built else None)
+    monkeypatch.setattr("hilagent.build.kernel.cached", lambda *_: object() if built else None)
     told = Told()
     vectors = ("architecture", "dispatch", "clobber")
     chosen = look_up(Request())
