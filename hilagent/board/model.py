@@ -123,6 +123,7 @@ class Network:
         mode: ``qemu`` (user-mode network with QEMU's own TFTP server),
             ``dhcp``, ``static`` or ``none`` (no TFTP on this board).
         server: the TFTP server's address; with DHCP, the answer's if not given.
+        tftp_dir: the folder of this host that the TFTP server serves; needed to load by it.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -132,12 +133,15 @@ class Network:
     netmask: Text | None = None
     gateway: Text | None = None
     server: Text | None = None
+    tftp_dir: Annotated[str, Matches(r"/[^\x00-\x1f\x7f]{0,999}", "an absolute path")] | None = None
 
     def __post_init__(self) -> None:
         if self.mode == "static" and not (self.address and self.netmask and self.server):
             raise ValueError("a static network needs 'address', 'netmask' and 'server'")
         if self.mode in {"qemu", "none"} and (self.address or self.netmask or self.gateway):
             raise ValueError(f"network mode {self.mode} has no addresses")
+        if self.mode in {"qemu", "none"} and self.tftp_dir:
+            raise ValueError(f"network mode {self.mode} has no 'tftp_dir'")
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,9 @@ class Ssh:
     Attributes:
         via: ``address``, or ``qemu``: the emulator forwards a port of this host.
         user: must be root: what is asked of a kernel needs it.
-        key: private key file; by default the lab's own, which our root file system knows.
+        key: private key file for a system that was installed; our root file system knows
+            the lab's own alone, and is asked with that whatever stands here.
+        timeout_s: from the root file system's word that it is ready to an answer.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -210,6 +216,7 @@ class Ssh:
     port: Port = 22
     user: Text = "root"
     key: Text | None = None
+    timeout_s: Seconds = 60.0
 
     def __post_init__(self) -> None:
         if (self.via == "address") != (self.host is not None):
@@ -225,7 +232,10 @@ class LinuxSpec:
         kernel_addr, ramdisk_addr: where U-Boot loads to; the kernel's is 2 MiB
             aligned (Documentation/arch/arm64/booting.rst), and both are free RAM.
         cmdline: more arguments of the kernel, e.g. a network driver's.
-        ip: the kernel's ``ip=`` (Documentation/admin-guide/nfs/nfsroot.rst).
+        ip: of the form of the kernel's ``ip=`` (Documentation/admin-guide/nfs/nfsroot.rst),
+            but it is our root file system that sets it: a kernel would wait for a cable.
+        config: configuration fragments (names or paths) over each kernel's own; by default
+            none on an emulated board, and ``boards`` on any other.
         crashkernel: reserved for a crash kernel; it must hold one and its root file system.
         boot_timeout_s: from ``booti`` to the root file system's word that it is ready.
     """
@@ -238,6 +248,7 @@ class LinuxSpec:
     ssh: Ssh
     cmdline: Annotated[str, Matches(r"[A-Za-z0-9_./:,=+@%\- ]{0,120}", "kernel arguments")] = ""
     ip: Annotated[str, Matches(r"[A-Za-z0-9.:-]{1,100}", "an ip= of the kernel")] = "dhcp"
+    config: Annotated[tuple[Text, ...], Length(0, 8)] = ()
     crashkernel: Annotated[str, Matches(r"[0-9]+M", "a size like 160M")] = "160M"
     boot_timeout_s: Seconds = 60.0
 
@@ -308,3 +319,7 @@ class Board:
         tftp = self.uboot is not None and self.uboot.network.mode != "none"
         if "tftp" in self.transfers and not tftp:
             raise ValueError("transfer tftp needs a U-Boot with a network")
+        if "tftp" in self.transfers and self.uboot is not None:
+            network = self.uboot.network
+            if network.mode != "qemu" and network.tftp_dir is None:
+                raise ValueError("transfer tftp needs 'uboot.network.tftp_dir'")

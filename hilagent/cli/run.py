@@ -79,11 +79,13 @@ def default_suites(settings: Settings, listener: progress.Listener) -> Sequence[
     if settings.board.linux is None or settings.request.vectors:
         return DEFAULT_SUITES
     from hilagent.build.kernel import cached
+    from hilagent.session.linux import fragments
 
-    missing = [name for name in settings.kernels if cached(name) is None]
+    config = fragments(settings.board)
+    missing = [name for name in settings.kernels if cached(name, config) is None]
     if not missing:
         return (*DEFAULT_SUITES, "kernel")
-    names = " ".join(missing)
+    names = " ".join([*missing, *(f"--config {path}" for path in config)])
     listener.begin(
         f"without the suites live and restart: they need 'hilagent build kernel {names}' first, "
         f"about {BUILD_MINUTES} minutes on 2 cores"

@@ -42,15 +42,18 @@ def transfer(board: Board, name: str = "", *, tftp_dir: Path | None = None) -> T
     Args:
         board: which.
         name: ``tftp`` or ``ymodem``.
-        tftp_dir: the directory that the TFTP server serves.
+        tftp_dir: the directory that an emulator's TFTP server serves; a board with a
+            server of its own says where that one's is.
     """
     name = name or board.transfers[0]
     if name not in board.transfers or board.uboot is None:
         raise UsageError(f"board {board.name} can't load by {name}; it can by {board.transfers}")
     if name == "tftp":
-        if tftp_dir is None:
+        network = board.uboot.network
+        served = Path(network.tftp_dir) if network.tftp_dir is not None else tftp_dir
+        if served is None:
             raise UsageError("loading by TFTP needs the directory that the server serves")
-        return Tftp(tftp_dir, board.uboot.network)
+        return Tftp(served, network)
     return Ymodem(board.console.baud)
 
 

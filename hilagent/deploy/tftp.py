@@ -5,9 +5,11 @@
 
     uboot:
       network: {mode: qemu}                       # QEMU's own server
-      network: {mode: dhcp, server: 192.0.2.1}    # server: if not the DHCP server's choice
-      network: {mode: static, address: 192.0.2.20, netmask: 255.255.255.0, server: 192.0.2.1}
+      network: {mode: dhcp, tftp_dir: /srv/tftp}  # server: ADDRESS, if not the DHCP server's choice
+      network: {mode: static, address: 192.0.2.20, netmask: 255.255.255.0, server: 192.0.2.1,
+                tftp_dir: /srv/tftp}
 
+``tftp_dir`` is the root of what the server serves; we must be able to write there.
 The file has a name of its own per load and is there only for its time, so two
 runs on one server, or a board that retries an old name, never get each other's.
 """

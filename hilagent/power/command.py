@@ -8,7 +8,7 @@
       on: [uhubctl, -l, 1-1, -p, "2", -a, "on"]
       off: [uhubctl, -l, 1-1, -p, "2", -a, "off"]
       state: [my-outlet, "2"]     # optional: exit 0 is on, 1 is off
-      off_s: 2.0                  # time without power in a cycle
+      off_s: 2.0                  # time without power, whoever asks for it again
 
 Argument lists only: there is no shell in between.
 """
@@ -16,35 +16,45 @@ Argument lists only: there is no shell in between.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 
 from hilagent.board.model import Power as Spec
+from hilagent.clock import SYSTEM, Clock, Deadline
 from hilagent.errors import LabError
 from hilagent.text import scrub_line
 
 
 class CommandPower:
-    """Runs the lab's own commands; each ends within ``spec.timeout_s`` or is killed."""
+    """Runs the lab's own commands; each ends within ``spec.timeout_s`` or is killed.
 
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
+    Args:
+        pause: waits until the board is empty; its capacitors have no event to wait for.
+    """
+
+    def __init__(
+        self, spec: Spec, *, clock: Clock = SYSTEM, pause: Callable[[float], object] | None = None
+    ) -> None:
+        self._spec, self._clock, self._pause = spec, clock, pause
+        self._empty: Deadline | None = None
 
     def on(self) -> None:
-        """Run the command for on."""
+        """Run the command for on, ``off_s`` after the one for off at the earliest."""
+        if self._empty is not None and (left_s := self._empty.left_s()):
+            (self._pause or Event().wait)(left_s)
         self._must("on", self._spec.on or ())
 
     def off(self) -> None:
         """Run the command for off."""
         self._must("off", self._spec.off or ())
+        self._empty = Deadline.after(self._spec.off_s, self._clock)
 
     def cycle(self) -> None:
-        """Run the command for cycle, or off, a wait, on."""
+        """Run the command for cycle, or off and on."""
         if self._spec.cycle:
             self._must("cycle", self._spec.cycle)
             return
         self.off()
-        Event().wait(self._spec.off_s)  # the board's capacitors have no event to wait for
         self.on()
 
     def state(self) -> bool | None:

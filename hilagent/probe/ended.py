@@ -226,6 +226,10 @@ def _silent(leg: Leg, seen: Seen) -> Ended | None:
     last = _last_words(seen)
     if seen.powered is False:
         return _end(leg, Verdict.INFRA, f"the board lost its power; {last}")
+    if seen.times.ready_s is not None:
+        way = "SSH" if leg.receiver is Receiver.KERNEL else "the line to it"
+        said = f"it was ready after {seen.times.ready_s:.1f} s, and then {way} was lost; {last}"
+        return _end(leg, Verdict.INFRA, said)
     if seen.stalled_s > MOST_STALL_S:
         said = (
             f"silent for {seen.waited_s:.0f} s, but this host stood still for"

@@ -37,6 +37,7 @@ SYSTEM_NAME = "rootfs"
 SSH_S = 20.0
 _START_S = 30.0
 _LATE_S, _STOPPED_S = 1.0, 60.0
+_MOST_CONSOLE = 1 << 20
 MODES = {
     "": "",
     "none": "kvm-arm.mode=none id_aa64mmfr1.vh=0",  # the hyp-stub, also where the CPU has VHE
@@ -44,10 +45,12 @@ MODES = {
     "protected": "kvm-arm.mode=protected",
 }
 """What a kernel is told of EL2: Documentation/admin-guide/kernel-parameters.txt of 6.12."""
-FOUND = frozenset({"debian", "given"})
+FOUND = frozenset({"debian"})
 """Kernels that aren't built from Debian's source."""
 DEFAULT_MODES = ("", "nvhe", "none")
 READY = rb"hilagent-rootfs ready RUN=([0-9a-f]{16})"
+UP = rb"hilagent-rootfs up RUN=([0-9a-f]{16})"
+"""What it says before it looks for a network: from here on, the kernel isn't to blame."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class LinuxBench:
         """Return the arguments of the kernel of ``boot``."""
         spec = self._board.linux
         assert spec is not None
-        words = [f"console={spec.console}", f"ip={spec.ip}", f"hilagent.run={run_id}"]
+        words = [f"console={spec.console}", f"hilagent.ip={spec.ip}", f"hilagent.run={run_id}"]
         words += [] if crash else [f"crashkernel={spec.crashkernel}"]
         return " ".join([*words, *MODES[boot.mode].split(), *spec.cmdline.split()])
 
@@ -162,7 +165,7 @@ class LinuxBench:
         Raises:
             errors.TargetCrash: the kernel crashed on its way up.
             errors.TargetHang: it never got there, and neither host nor emulator stood still.
-            errors.LabError: SSH doesn't answer as it should.
+            errors.LabError: it has no network, or SSH doesn't answer as it should.
         """
         with self._journal.step(f"boot {boot}"):
             position = line.position
@@ -196,16 +199,20 @@ class LinuxBench:
 
     def _await_ready(self, boot: Boot, run_id: str, line: Line, seconds: float) -> None:
         since_s, position = SYSTEM.now_s(), line.position
-        deadline = Deadline.after(seconds)
-        while found := line.expect([READY], deadline):
+        deadline, up = Deadline.after(seconds), False
+        while found := line.expect([READY, UP], deadline):
             if found.groups[0] == run_id.encode():
-                return
+                if found.index == 0:
+                    return
+                up = True
         tail = line.console.tail(6, position)
         said = f"it last said:\n{tail}" if tail else "it said nothing at all"
         if self.stalled_s(since_s) > _LATE_S:
             raise errors.HostOverloaded(
                 f"{boot} was not ready within {seconds:g} s, but this host stood still meanwhile"
             )
+        if up:
+            check_network(boot, line, position, seconds)
         raise errors.TargetHang(f"{boot} never got ready within {seconds:g} s; {said}")
 
     def _connect(self, boot: Boot, built: Built, run_id: str, position: int) -> Linux:
@@ -213,7 +220,8 @@ class LinuxBench:
         from hilagent.linux.system import System
         from hilagent.transport import ssh
 
-        deadline = Deadline.after(SSH_S)
+        assert self._board.linux is not None
+        deadline = Deadline.after(self._board.linux.ssh.timeout_s)
         connection = ssh.connect(self._target(), deadline)
         system = System(connection, run_id)
         system.verify(deadline)
@@ -265,7 +273,7 @@ class LinuxBench:
             def progress(done: int, total: int, what: str) -> None:
                 share(min(1.0, done / total) if total else 0.0)
 
-            kernel = build_kernel(name, progress=progress)
+            kernel = build_kernel(name, config=fragments(self._board), progress=progress)
         with self._journal.step("build module and root file system"):
             module = build_module(kernel, header=wire.c_header())
             rootfs = build_rootfs(kernel=kernel, module=module)
@@ -297,6 +305,37 @@ def boots(kernels: Sequence[str], modes: Sequence[str]) -> tuple[Boot, ...]:
             modes_known = ", ".join(mode or "default" for mode in MODES)
             raise errors.UsageError(f"no mode '{mode}'", hint=f"modes: {modes_known}")
     return tuple(Boot(kernel, mode) for kernel in kernels for mode in dict.fromkeys(chosen))
+
+
+def fragments(board: Board) -> tuple[Path, ...]:
+    """Return the configuration fragments that each kernel of ``board`` is built with.
+
+    Raises:
+        errors.UsageError: there is none of that name.
+    """
+    from hilagent.build.series import fragment
+
+    if board.linux is None:
+        return ()
+    names = board.linux.config or (() if board.emulated else ("boards",))
+    return tuple(fragment(name) for name in names)
+
+
+def check_network(boot: Boot, line: Line, position: int, seconds: float) -> None:
+    """Say who is to blame for a root file system that is up and never gets ready.
+
+    Raises:
+        errors.LabError: the network, unless a CPU has stalled since ``position``.
+    """
+    from hilagent.console.watch import CrashWatch
+
+    if CrashWatch().feed(line.console.cut(position, _MOST_CONSOLE)[1] + b"\n"):
+        return
+    raise errors.LabError(
+        f"no network on the board: {boot} runs, but SSH was not ready within {seconds:g} s; "
+        f"it last said:\n{line.console.tail(6, position)}",
+        hint="is the cable in, and does linux.ip of the board's file suit this network?",
+    )
 
 
 def new_run_id() -> str:

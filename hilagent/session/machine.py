@@ -106,7 +106,7 @@ class Machine:
         self._payload: Payload | None = None
         self._linux: Linux | None = None
         self._boot_wanted: Boot | None = None
-        self._given_up: errors.WorldError | None = None
+        self._given_up: dict[State, errors.WorldError] = {}
         self.boots = 0
 
     @property
@@ -205,29 +205,33 @@ class Machine:
         self._bench.off()
 
     def _from_power(self, goal: State) -> None:
-        if self._given_up is not None:
-            raise self._given_up
+        if goal in self._given_up:
+            raise self._given_up[goal]
         failure: errors.LabError | None = None
+        prompted = False
         for attempt in range(1, TRIES + 1):
             try:
                 self._boot(goal)
                 return
             except errors.LabError as exc:
                 failure = exc
+                prompted = prompted or self._state is State.UBOOT
                 self._enter(State.UNKNOWN)
                 self._journal.note(f"try {attempt} of {TRIES}: {exc}", blame="infra")
             except errors.WorldError as exc:
                 self._enter(State.UNKNOWN)
                 if goal is not State.LINUX:  # of a kernel it says nothing about the board
-                    self._given_up = exc
+                    self._given_up[goal] = exc
                 raise
             except BaseException:
                 self._enter(State.UNKNOWN)
                 raise
         message = f"{goal.value} not reached in {TRIES} tries: {failure}"
         hint = failure.hint if failure else ""
-        self._given_up = errors.LabError(message, hint=hint)
-        raise self._given_up from failure
+        given_up = errors.LabError(message, hint=hint)
+        for lost in [goal] if prompted else State:  # what U-Boot can't start, it alone is lost
+            self._given_up[lost] = given_up
+        raise given_up from failure
 
     def _boot(self, goal: State) -> None:
         if not (self._state is State.UBOOT and goal is not State.UBOOT):

@@ -11,12 +11,15 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from hilagent import errors
+from hilagent.board import Board
 from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 IMAGE_MAGIC = b"ARM\x64"
 """At byte 56 of an arm64 Image (Documentation/arch/arm64/booting.rst)."""
+OFF_TRIES = 3
 BOOT_SIGN = rb"\r\n:[A-Za-z0-9+/]{12}"
 """How the payload's first, armoured message begins; U-Boot prints no such line."""
 
@@ -60,21 +64,48 @@ def open(
         real = RealBench(settings, journal, served)
         real.build()
         machine = Machine(real, journal)
-        stack.callback(_switch_off, machine, journal)
+        stack.callback(_switch_off, board, machine, real, journal)
         restarts = Restarts(
             real.linux_bench, journal, real.console, real.image, real.connect_unasked
         )
         yield Session(board, journal, machine, real.console, restarts)
 
 
-def _switch_off(machine: Machine, journal: Journal) -> None:
+def _switch_off(board: Board, machine: Machine, real: RealBench, journal: Journal) -> None:
+    """Switch off, in several tries, and ask whether it is; at worst say that it may be on."""
     with signals.quiet() as noted:
         try:
-            machine.off()
+            said = _off(machine, real)
+            for _ in range(OFF_TRIES - 1):
+                if said:
+                    Event().wait(board.power.off_s)  # a relay has no event to wait for
+                    said = _off(machine, real)
+            if said:
+                hint = f"{board.name} may still have power"
+                hint += f"; run: {shlex.join(board.power.off)}" if board.power.off else ""
+                with contextlib.suppress(errors.LabError):
+                    journal.note(f"{hint} ({said})", blame="infra")
+                raise errors.LabError(f"{board.name} wasn't switched off: {said}", hint=hint)
         finally:
             for name in noted:
                 with contextlib.suppress(errors.LabError):
                     journal.note(f"{name} came while the board was being switched off")
+
+
+def _off(machine: Machine, real: RealBench) -> str:
+    """Return why the board may be on after it was switched off, empty if it is off."""
+    said = ""
+    try:
+        machine.off()
+    except errors.LabError as exc:
+        said = exc.message
+    try:
+        powered = real.powered()
+    except errors.LabError:
+        powered = None
+    if powered is None:
+        return said
+    return said or "its switch says that it is on" if powered else ""
 
 
 @contextlib.contextmanager
@@ -97,6 +128,7 @@ class RealBench:
         self._power: Power = power.open(settings.board, served)
         self._console: Console | None = None
         self._image = b""
+        self._switched = False
         self._starvation: Starvation | None = None
         self._boot_ids: set[int] = set()
         self._run_id = secrets.randbelow(0xFFFFFFFF) + 1
@@ -134,6 +166,9 @@ class RealBench:
 
         board = self._settings.board
         if not board.emulated:  # what is printed at power on must not be missed
+            if not self._switched and self._power.state() is not False:
+                self._power.off()  # it may be on since before this run
+            self._switched = True
             self._open_console(transport.open(board.console, self._power))
             self._power.on()
         else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from hilagent import errors
 from hilagent.clock import SYSTEM, Deadline
 from hilagent.journal import Journal
-from hilagent.session.linux import READY, Boot, Linux, LinuxBench, new_run_id
+from hilagent.session.linux import READY, UP, Boot, Linux, LinuxBench, check_network, new_run_id
 
 if TYPE_CHECKING:
     from hilagent.console import Console
@@ -135,7 +135,7 @@ class Restarts:
 
         def arrive(line: Line) -> None:
             position = line.position
-            self._until_ready(trip, line, self._bench.boot_timeout_s)
+            self._until_ready(trip, boot, line, self._bench.boot_timeout_s)
             if trip.ready_s is not None:
                 trip.linux = self._bench.reach(boot, trip.run_id, position)
                 trip.found_run_id, trip.dmesg = trip.run_id, self._bench.dmesg(trip.linux)
@@ -214,15 +214,22 @@ class Restarts:
         return trip.refused is None
 
     def _travel(self, running: Linux, trip: Trip, arrive: Callable[[Line], None]) -> Trip:
-        """Start the restart, wait for who comes, and gather what was seen."""
+        """Start the restart, wait for who comes, and gather what was seen.
+
+        Raises:
+            errors.LinkError: SSH or the console was lost before anybody was waited for.
+        """
         line = self._console().take(f"whoever comes after {running.boot}")
         line.skip()
-        start, trip.began_s = line.position, SYSTEM.now_s()
+        start, trip.began_s, asked = line.position, SYSTEM.now_s(), False
         try:
-            if self._jump(running, trip, line):
+            goes = self._jump(running, trip, line)
+            asked = True
+            if goes:
                 arrive(line)
-        except _GONE:
-            pass  # told by the trip: nothing arrived
+        except _GONE as exc:  # told by the trip: nothing arrived
+            if not asked and isinstance(exc, errors.LinkError):
+                raise  # SSH, or the console: of no kernel it says anything
         except errors.PreconditionError as exc:
             trip.trouble = exc.message
         except errors.TargetCrash:
@@ -247,10 +254,14 @@ class Restarts:
         line.forgive(line.position)
         return True
 
-    def _until_ready(self, trip: Trip, line: Line, seconds: float) -> None:
-        """Wait for the word of the kernel of this trip; note when it passed what."""
-        deadline = Deadline.after(seconds)
-        while found := line.expect([READY, _LEFT, _FIRST], deadline):
+    def _until_ready(self, trip: Trip, boot: Boot, line: Line, seconds: float) -> None:
+        """Wait for the word of the kernel of this trip; note when it passed what.
+
+        Raises:
+            errors.LabError: it runs, but has no network.
+        """
+        deadline, up, position = Deadline.after(seconds), False, line.position
+        while found := line.expect([READY, _LEFT, _FIRST, UP], deadline):
             now_s = trip.since_s()
             if found.index == 1 and trip.left_s is None:
                 trip.left_s = now_s
@@ -259,6 +270,10 @@ class Restarts:
             elif found.index == 0 and found.groups[0] == trip.run_id.encode():
                 trip.ready_s = now_s
                 return
+            elif found.index == 3:
+                up = up or found.groups[0] == trip.run_id.encode()
+        if up:
+            check_network(boot, line, position, seconds)
 
 
 def _record(trip: Trip) -> dict[str, object]:

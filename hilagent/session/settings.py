@@ -90,6 +90,7 @@ def look_up(request: Request) -> Settings:
     names = request.vectors or subject.REFERENCES
     subjects = tuple(subject.resolve(name, profile) for name in names)
     boots = linux.boots(request.kernels or DEFAULT_KERNELS, request.modes)
+    linux.fragments(found)
     return Settings(request, found, profile, subjects, transfer, boots)
 
 

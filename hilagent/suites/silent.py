@@ -38,8 +38,9 @@ def explained(
     sound, the silence stays what it is.
     """
     from hilagent.build.kernel import cached
+    from hilagent.session.linux import fragments
 
-    kernel = cached(boot.kernel)
+    kernel = cached(boot.kernel, fragments(settings.board))
     subject = stub_of(kernel) if kernel is not None else None
     profile = kernels.declared(kernel) if kernel is not None else None
     if subject is None or profile is None or profile.selector != "immediate":

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from hilagent import board as boards
 from hilagent import deploy
 from hilagent.board.model import Network
 from hilagent.clock import Deadline
@@ -75,6 +77,22 @@ def test_a_folder_that_cannot_be_written_is_the_labs_trouble(tmp_path: Path) -> 
         by = Tftp(tmp_path / "none", Network("qemu"))
         with pytest.raises(LabError, match="can't put a file into"):
             by.load(board.uboot, LOAD_ADDR, IMAGE, soon(), lambda *_: None)
+
+
+def test_a_server_of_the_labs_own_serves_its_own_folder(tmp_path: Path) -> None:
+    private, served = tmp_path / "private", tmp_path / "srv"
+    served.mkdir()
+    machine = ScriptedUBoot(traits=READY)
+    machine.files = Folder(served)
+    virt = boards.load("qemu-virt")
+    assert virt.uboot is not None
+    network = Network("static", "192.0.2.20", "255.255.255.0", None, "192.0.2.1", str(served))
+    real = dataclasses.replace(virt, uboot=dataclasses.replace(virt.uboot, network=network))
+    by = deploy.transfer(real, "tftp", tftp_dir=private)
+    with scripted(machine) as board:
+        board.uboot.attach(soon())
+        by.load(board.uboot, LOAD_ADDR, IMAGE, soon(), lambda *_: None)
+        assert board.uboot.matches(LOAD_ADDR, IMAGE)
 
 
 def test_an_image_is_started_with_the_boards_own_device_tree() -> None:

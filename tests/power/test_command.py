@@ -48,6 +48,49 @@ def test_a_cycle_without_a_command_is_off_and_on(outlet: Path) -> None:
     assert (outlet.parent / "log").read_text().split() == ["off", "on"]
 
 
+class Clock:
+    """One that only a pause moves."""
+
+    def __init__(self) -> None:
+        self.at_s, self.paused = 100.0, list[float]()
+
+    def now_s(self) -> float:
+        return self.at_s
+
+    def pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
+        self.at_s += seconds
+
+
+def test_power_comes_back_no_sooner_than_the_board_is_empty() -> None:
+    clock = Clock()
+    spec = Spec(kind="command", on=("true",), off=("true",), off_s=5.0)
+    switch = CommandPower(spec, clock=clock, pause=clock.pause)
+    switch.on()
+    assert clock.paused == []
+    switch.off()
+    clock.at_s += 2.0
+    switch.on()
+    assert clock.paused == [3.0]
+    switch.on()
+    switch.cycle()
+    assert clock.paused == [3.0, 5.0]
+    switch.off()
+    clock.at_s += 60.0
+    switch.on()
+    assert clock.paused == [3.0, 5.0]
+
+
+def test_an_off_that_failed_starts_no_time_without_power() -> None:
+    clock = Clock()
+    spec = Spec(kind="command", on=("true",), off=("false",), off_s=5.0)
+    switch = CommandPower(spec, clock=clock, pause=clock.pause)
+    with pytest.raises(LabError):
+        switch.off()
+    switch.on()
+    assert clock.paused == []
+
+
 def test_a_cycle_with_a_command_is_that_command(outlet: Path) -> None:
     power(outlet, cycle=(str(outlet), "cycle")).cycle()
     assert (outlet.parent / "log").read_text().split() == ["cycle"]

@@ -9,7 +9,7 @@ import pytest
 
 from hilagent.probe import ended
 from hilagent.probe.ended import Seen
-from hilagent.probe.restart import Kind, Receiver
+from hilagent.probe.restart import Kind, Receiver, Times
 from hilagent.result import Verdict
 from tests.probe import arrivals
 from tests.probe.legs import ARRIVED, BYE, CRASHED, DMESG, SILENT, START, STUB, by, leg
@@ -81,3 +81,11 @@ def test_a_stall_of_a_kernel_that_never_arrived_is_its_crash_or_a_slow_hosts() -
     assert "the new kernel died: rcu: INFO" in done.message
     assert ended.judge(leg(), replace(stuck, stalled_s=8.0)).verdict is Verdict.INFRA
     assert ended.judge(leg(), replace(stuck, powered=False)).verdict is Verdict.INFRA
+
+
+def test_a_kernel_that_was_ready_and_is_not_reached_any_more_is_the_labs() -> None:
+    lost = replace(SILENT, console=BYE + START, times=Times(ready_s=7.0))
+    done = ended.judge(leg(), lost)
+    assert done.verdict is Verdict.INFRA
+    assert "it was ready after 7.0 s, and then SSH was lost" in done.message
+    assert ended.judge(leg(), replace(lost, times=Times())).verdict is Verdict.HANG

@@ -6,20 +6,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 
 from hilagent import board as boards
 from hilagent import errors
+from hilagent.board.model import Console as Serial
+from hilagent.board.model import Power, Ssh
 from hilagent.build.kernel import Kernel
 from hilagent.build.rootfs import Rootfs
+from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal
-from hilagent.session.linux import MODES, Boot, Built, Linux, LinuxBench, run_id_in
+from hilagent.session.linux import MODES, Boot, Built, Linux, LinuxBench, fragments, run_id_in
 from hilagent.session.linux import boots as boots_of
 from tests.console.helper import FarEnd
-from tests.console.test_watch import PANIC
+from tests.console.test_watch import PANIC, STALL
 
 ID, OTHER = "0123456789abcdef", "f" * 16
 BOOT = Boot("patched")
@@ -27,6 +30,10 @@ BOOT = Boot("patched")
 
 def ready(run_id: str) -> bytes:
     return f"hilagent-rootfs ready RUN={run_id}\r\n".encode()
+
+
+def up(run_id: str) -> bytes:
+    return f"hilagent-rootfs up RUN={run_id}\r\n".encode()
 
 
 class Bench(LinuxBench):
@@ -92,6 +99,65 @@ def test_a_kernel_that_never_gets_ready_hangs_and_what_it_said_is_shown(tmp_path
             bench(tmp_path, board.console, seconds=0.1).arrived(BOOT, ID, line)
 
 
+def test_a_kernel_that_is_up_and_finds_no_network_is_the_labs(tmp_path: Path) -> None:
+    with FarEnd() as board:
+        line = board.console.take("Linux")
+        board.say(up(ID) + b"hilagent-rootfs: no network: no interface with a carrier\r\n")
+        said = r"(?s)^no network on the board: patched .*no interface with a carrier"
+        with pytest.raises(errors.LabError, match=said) as caught:
+            bench(tmp_path, board.console, seconds=0.1).arrived(BOOT, ID, line)
+        assert "cable" in caught.value.hint
+
+
+@pytest.mark.parametrize("said", [up(OTHER), up(ID) + STALL])
+def test_an_older_boots_up_and_a_stall_do_not_excuse_a_kernel(tmp_path: Path, said: bytes) -> None:
+    with FarEnd() as board:
+        line = board.console.take("Linux")
+        board.say(said)
+        with pytest.raises(errors.TargetHang):
+            bench(tmp_path, board.console, seconds=0.1).arrived(BOOT, ID, line)
+
+
+def test_the_kernel_itself_is_never_told_of_the_network(tmp_path: Path) -> None:
+    with FarEnd() as board:
+        words = bench(tmp_path, board.console).cmdline(BOOT, ID).split()
+        assert "hilagent.ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off" in words
+        assert not [word for word in words if word.startswith("ip=")]
+
+
+def test_a_real_boards_kernel_is_built_for_boards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, ...]] = []
+
+    def build(name: str, *, config: tuple[Path, ...], progress: object) -> Kernel:
+        asked.append(config)
+        raise errors.LabError("enough")
+
+    monkeypatch.setattr("hilagent.build.kernel.build_kernel", build)
+    virt = boards.load("qemu-virt")
+    assert virt.linux is not None
+    own = tmp_path / "own.config"
+    own.touch()
+    spec = dataclasses.replace(virt.linux, config=(str(own),))
+    power = Power("command", on=("true",), off=("true",))
+    real = dataclasses.replace(
+        virt, emulated=False, qemu=None, power=power, console=Serial("serial", path="/dev/x"),
+        transfers=("ymodem",), linux=dataclasses.replace(virt.linux, ssh=Ssh(host="board")),
+    )  # fmt: skip
+    spec = dataclasses.replace(spec, ssh=Ssh(host="board"))
+    with FarEnd() as board:
+        some = bench(tmp_path, board.console)
+        for each in (virt, real, dataclasses.replace(real, linux=spec)):
+            some._board = each
+            with pytest.raises(errors.LabError, match="enough"):
+                LinuxBench._build(some, "patched")
+    names = [[path.stem for path in each] for each in asked]
+    assert names == [[], ["boards"], ["own"]]
+    with pytest.raises(errors.UsageError, match="no kernel configuration 'bords'"):
+        fragments(dataclasses.replace(real, linux=dataclasses.replace(spec, config=("bords",))))
+
+
 def test_a_silent_kernel_is_told_as_silent(tmp_path: Path) -> None:
     with FarEnd() as board:
         line = board.console.take("Linux")
@@ -135,11 +201,33 @@ def test_a_board_that_declares_no_linux_is_not_asked(tmp_path: Path) -> None:
             some.prepare(BOOT)
 
 
+def test_ssh_is_waited_for_as_long_as_the_board_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(target: object, deadline: Deadline) -> NoReturn:
+        raise errors.LabError(f"no SSH within {deadline.budget_s:g} s")
+
+    monkeypatch.setattr("hilagent.transport.ssh.connect", connect)
+    monkeypatch.setattr(LinuxBench, "_target", lambda self: None)
+    with FarEnd() as board:
+        some = bench(tmp_path, board.console)
+        built, spec = some.prepare(BOOT), some._board.linux
+        assert spec is not None
+        with pytest.raises(errors.LabError, match="within 60 s"):
+            LinuxBench._connect(some, BOOT, built, ID, 0)
+        slow = dataclasses.replace(spec, ssh=dataclasses.replace(spec.ssh, timeout_s=90))
+        some._board = dataclasses.replace(some._board, linux=slow)
+        with pytest.raises(errors.LabError, match="within 90 s"):
+            LinuxBench._connect(some, BOOT, built, ID, 0)
+
+
 def test_kernels_and_modes_that_nobody_knows_are_the_callers_mistake() -> None:
     assert boots_of(["patched"], ["default", "none"]) == (Boot("patched"), Boot("patched", "none"))
     assert {boot.mode for boot in boots_of(["patched"], [])} == {"", "nvhe", "none"}
     with pytest.raises(errors.UsageError, match="no kernel named 'pached'"):
         boots_of(["pached"], [])
+    with pytest.raises(errors.UsageError, match="no kernel named 'given'"):
+        boots_of(["given"], [])
     with pytest.raises(errors.UsageError, match="no mode 'vhe'"):
         boots_of(["patched"], ["vhe"])
 

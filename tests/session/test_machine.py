@@ -184,6 +184,40 @@ def test_a_lab_that_fails_on_the_way_to_linux_is_tried_again(
     assert bench.did.count("on") == 2
 
 
+def test_a_linux_that_the_lab_does_not_reach_gives_up_nothing_but_linux(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.fail["linux patched"] = [errors.LabError("no SSH")] * TRIES
+    for boot in (PATCHED, NO_KVM):
+        with pytest.raises(errors.LabError, match=f"Linux not reached in {TRIES} tries: no SSH"):
+            machine.linux(boot)
+    assert bench.did.count("on") == TRIES
+    machine.payload(STUB)
+    machine.uboot()
+    assert machine.state is State.UBOOT
+
+
+def test_a_payload_without_its_precondition_does_not_keep_a_kernel_from_starting(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.fail["payload"] = [errors.PreconditionError("entered at EL1")]
+    with pytest.raises(errors.PreconditionError):
+        machine.payload(STUB)
+    assert machine.linux(PATCHED).boot == PATCHED
+
+
+def test_a_u_boot_that_is_never_reached_on_the_way_to_linux_is_reached_for_nothing(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.fail["uboot"] = [errors.LabError("no prompt")] * 9
+    with pytest.raises(errors.LabError):
+        machine.linux(PATCHED)
+    for other in (machine.uboot, lambda: machine.payload(STUB)):
+        with pytest.raises(errors.LabError, match="Linux not reached"):
+            other()
+    assert bench.did.count("on") == TRIES
+
+
 def trip(**seen: Any) -> Trip:
     return Trip(Way(), PATCHED, "patched", **seen)
 

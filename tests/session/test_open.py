@@ -27,7 +27,7 @@ soc: scripted
 emulated: false
 cpus: 2
 console: {{kind: serial, path: {path}}}
-power: {{kind: command, "on": ["true"], "off": ["true"]}}
+power: {{kind: command, "on": ["true"], "off": [outlet, "2 off"], off_s: 0.1}}
 uboot:
   prompt: "=> "
   autoboot: Hit any key to stop autoboot
@@ -46,14 +46,18 @@ class Switch:
 
     def __init__(self, pty: PtyBoard, board: ScriptedBoard) -> None:
         self.pty, self.board, self.did, self.lies = pty, board, list[str](), False
+        self.sticks, self.tells = 0, False
 
     def on(self) -> None:
         self.did.append("on")
-        if not (self.lies and len(self.did) > 1):
+        if not (self.lies and self.did.count("on") > 1):
             self.pty.change(lambda: self.board.power(True))
 
     def off(self) -> None:
         self.did.append("off")
+        if self.sticks:
+            self.sticks -= 1
+            raise errors.LabError("the relay sticks")
         if not self.lies:
             self.pty.change(lambda: self.board.power(False))
 
@@ -62,7 +66,7 @@ class Switch:
         self.on()
 
     def state(self) -> bool | None:
-        return None
+        return self.board.powered if self.tells else None
 
     def alive(self) -> bool | None:
         return None
@@ -115,7 +119,7 @@ def test_from_off_to_a_verdict_and_off_again(bed: Bed) -> None:
         assert judged.judgement is not None
         assert judged.judgement.findings == ()
         assert session.state is State.PAYLOAD
-    assert bed.switch.did == ["on", "off"]
+    assert bed.switch.did == ["off", "on", "off"]
     assert not bed.board.powered
     names = {path.name for path in bed.run_dir.iterdir()}
     assert {"console.raw", "console.tx", "console.idx"} <= names
@@ -179,7 +183,7 @@ def test_a_payload_entered_at_el1_is_a_precondition(bed: Bed) -> None:
         session.payload(STUB)
     lines = (bed.run_dir / journal.NAME).read_text().splitlines()
     lab = [line for line in lines if '"blame":"infra"' in line]  # a loaded host may cost a try
-    assert bed.switch.did == ["on", "off"] * (1 + len(lab)), lines
+    assert bed.switch.did == ["off", "on"] * (1 + len(lab)) + ["off"], lines
 
 
 @pytest.mark.parametrize("traits", [Traits(cpus=1)])
@@ -190,3 +194,51 @@ def test_a_cpu_that_the_board_declares_and_has_not_is_said(bed: Bed) -> None:
         observe.vectors(session, bed.settings, STUB)
         with pytest.raises(errors.PreconditionError, match="declares 2 CPUs, and CPU 1 did not"):
             verdicts.check_cpus(session)
+
+
+def test_a_board_that_is_known_to_be_off_is_not_switched_off_first(bed: Bed) -> None:
+    bed.switch.tells = True
+    with open_session(bed.settings, bed.journal) as session:
+        session.uboot()
+    assert bed.switch.did == ["on", "off"]
+
+
+def test_a_board_that_was_left_on_starts_from_power_too(bed: Bed) -> None:
+    bed.switch.tells = True
+    bed.switch.on()
+    with open_session(bed.settings, bed.journal) as session:
+        session.uboot()
+    assert bed.switch.did == ["on", "off", "on", "off"]
+
+
+def test_a_switch_that_sticks_is_tried_again(bed: Bed) -> None:
+    with open_session(bed.settings, bed.journal) as session:
+        session.uboot()
+        bed.switch.sticks = 2
+    assert bed.switch.did == ["off", "on", "off", "off", "off"]
+    assert not bed.board.powered
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_board_that_stays_on_is_said_with_the_command_that_ends_it(bed: Bed, tells: bool) -> None:
+    with pytest.raises(errors.LabError, match="bed wasn't switched off") as caught:
+        _leave_on(bed, tells)
+    assert caught.value.hint == "bed may still have power; run: outlet '2 off'"
+    assert bed.switch.did.count("off") == 4
+    *_, note = (bed.run_dir / journal.NAME).read_text().splitlines()
+    assert "bed may still have power; run: outlet '2 off'" in note
+    assert '"blame":"infra"' in note
+
+
+def _leave_on(bed: Bed, tells: bool) -> None:
+    with open_session(bed.settings, bed.journal) as session:
+        session.uboot()
+        bed.switch.tells = bed.switch.lies = tells
+        bed.switch.sticks = 0 if tells else 9
+
+
+def test_a_switch_that_complains_of_a_board_that_is_off_is_no_trouble(bed: Bed) -> None:
+    bed.switch.tells, bed.switch.sticks = True, 9
+    with open_session(bed.settings, bed.journal):
+        pass
+    assert bed.switch.did == ["off"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from hilagent import errors
+from hilagent.board import Board
 from hilagent.build.kernel import Kernel
 from hilagent.build.rootfs import Rootfs
 from hilagent.clock import Deadline
@@ -24,7 +26,7 @@ from hilagent.session.linux import Boot, Built, Linux, run_id_in
 from hilagent.session.restart import Restarts, Way
 from tests.console.helper import FarEnd
 from tests.console.test_watch import PANIC, STALL
-from tests.session.test_linux import Bench, bench, ready
+from tests.session.test_linux import Bench, bench, ready, up
 
 BOOT, NEXT = Boot("patched"), Boot("patched", "none")
 CRASH = Way("crash")
@@ -158,6 +160,29 @@ def test_a_stall_of_the_next_kernel_does_not_end_the_wait_for_it(tmp_path: Path)
         assert STALL in trip.console
 
 
+def test_a_kernel_that_arrives_without_a_network_is_the_labs(tmp_path: Path) -> None:
+    with scene(tmp_path) as at:
+        at.lab._board = seconds(at.lab, 0.1)
+        at.system.leaves = lambda system: at.board.say(b"Bye!\r\n" + up(system.run_id))
+        with pytest.raises(errors.LabError, match="no network on the board: patched, none runs"):
+            at.restarts.into_linux(at.running, Way(), NEXT)
+
+
+def test_a_stall_after_up_is_left_to_the_judge(tmp_path: Path) -> None:
+    with scene(tmp_path) as at:
+        at.lab._board = seconds(at.lab, 0.1)
+        at.system.leaves = lambda system: at.board.say(b"Bye!\r\n" + up(system.run_id) + STALL)
+        trip = at.restarts.into_linux(at.running, Way(), NEXT)
+        assert not trip.arrived
+        assert STALL in trip.console
+
+
+def seconds(lab: Lab, some: float) -> Board:
+    spec = lab._board.linux
+    assert spec is not None
+    return dataclasses.replace(lab._board, linux=dataclasses.replace(spec, boot_timeout_s=some))
+
+
 def test_a_panic_that_starts_no_crash_kernel_waits_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +199,29 @@ def test_whether_the_old_kernel_still_answers_is_seen(tmp_path: Path) -> None:
         assert at.restarts.into_linux(at.running, Way(), NEXT).found_run_id == ""
         at.lab.stays = True
         assert at.restarts.into_linux(at.running, Way(), NEXT).found_run_id == "a" * 16
+
+
+@pytest.mark.parametrize("way", [Way(), CRASH])
+def test_a_network_that_is_lost_before_the_jump_accuses_no_kernel(tmp_path: Path, way: Way) -> None:
+    def lose(system: FakeSystem) -> None:
+        raise errors.LinkError("the connection was lost")
+
+    with scene(tmp_path, leaves=lose) as at, pytest.raises(errors.LinkError, match="was lost"):
+        at.restarts.into_linux(at.running, way, NEXT)
+
+
+def test_a_network_that_is_lost_after_the_next_kernel_was_ready_is_told_by_the_trip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(boot: Boot, run_id: str, position: int) -> Linux:
+        raise errors.LinkError("the connection was lost")
+
+    with scene(tmp_path) as at:
+        monkeypatch.setattr(at.lab, "reach", lose)
+        at.system.leaves = lambda system: at.board.say(b"Bye!\r\n" + ready(system.run_id))
+        trip = at.restarts.into_linux(at.running, Way(), NEXT)
+        assert not trip.arrived
+        assert trip.ready_s is not None
 
 
 def test_a_payload_that_never_arrives_leaves_the_consoles_words(tmp_path: Path) -> None:

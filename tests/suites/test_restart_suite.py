@@ -181,6 +181,7 @@ def test_a_silence_is_a_hang_only_after_power(roads: tuple[RoadSession, Roads]) 
 
     def silent(trip: Trip) -> None:
         trip.linux, trip.found_run_id, trip.console, trip.waited_s = None, "", BYE, 30.0
+        trip.first_s = trip.ready_s = None
 
     found.go = silent
     with pytest.raises(errors.TargetHang, match="served by trans-pgd: never arrived") as seen:

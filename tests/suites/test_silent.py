@@ -72,7 +72,7 @@ def _explained(
         return SimpleNamespace(judgement=judged)
 
     kernel = _kernel(tmp_path)
-    monkeypatch.setattr(kernels, "cached", lambda name: kernel if cached else None)
+    monkeypatch.setattr(kernels, "cached", lambda name, config: kernel if cached else None)
     monkeypatch.setattr(observe, "vectors", vectors)
     session = fakes.session(tmp_path, World(Kernel(profile_of(SCS), "hyp-stub")))
     return silent.explained(session, fakes.chosen(BOOT), BOOT, SILENCE)
