@@ -220,9 +220,9 @@ def _log_in(
         client.get_host_keys().add(name, one.kind, ssh_keys.loaded(one))
 
     def close() -> None:
-        login.close()
-        client.close()
-        sock.close()
+        for thing in (login, client, sock):
+            with contextlib.suppress(EOFError, OSError):  # it may be gone, and what it went through
+                thing.close()
 
     try:
         with _translated(target, attempt, client.get_transport):
