@@ -207,9 +207,15 @@ def _release(channel: Channel) -> None:
 def _echoes(
     channel: Channel, op: int, body: bytes, tries: int, wait_s: float = _RAW_WAIT_S
 ) -> bool:
+    """Whether ``body`` came back as sent, within so many tries. Silence is an answer too:
+    a port that an XOFF stopped says nothing until it is released."""
     limit = Deadline.after(wait_s * tries, channel.clock)
     extra = wire.HELLO.size if op == wire.Op.HELLO else 0
-    reply = channel.ask(op, body, reply_size=len(body) + extra, tries=tries, until=limit.expired)
+    size = len(body) + extra
+    try:
+        reply = channel.ask(op, body, reply_size=size, tries=tries, until=limit.expired)
+    except Silence:
+        return False
     if reply is None or reply.armoured != channel.session.armoured:
         return False
     return reply.status == wire.Status.OK and reply.body[extra:] == body

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hello: who answers, on what terms, and whom a failure blames."""
 
+import secrets
+
 import pytest
 
 from hilagent import errors
@@ -187,6 +189,19 @@ def test_every_console_that_is_not_8_bit_clean_gets_armour_and_works(name: str, 
     data = bytes(range(256)) * 5
     payload.write(payload.hello.scratch, data)
     assert payload.read(payload.hello.scratch, len(data)) == data
+
+
+@pytest.mark.parametrize("first_seq", range(4000, 4200))
+def test_a_port_that_the_probe_itself_stopped_is_released_on_a_slow_line_too(
+    monkeypatch: pytest.MonkeyPatch, first_seq: int
+) -> None:
+    """Where a head or CRC holds an XOFF, nothing is heard any more; at 9600 baud 1 connection
+    in 60 was given up for that, before the probe had used its tries."""
+    monkeypatch.setattr(secrets, "randbelow", lambda below: first_seq)
+    bad = Faults(filter=filters.xoff_latches)
+    payload = bench(to_board=bad, to_host=bad).connect(baud=9600)
+    assert payload.encoding == "armoured"
+    assert payload.echo(bytes(range(256))) == bytes(range(256))
 
 
 def test_armour_can_be_asked_for() -> None:
