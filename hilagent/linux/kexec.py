@@ -19,7 +19,7 @@ from hilagent.clock import Deadline
 from hilagent.errors import HilagentError, InputError, LabError, Unsupported
 from hilagent.linux import facts
 from hilagent.text import scrub, scrub_line
-from hilagent.transport.ssh import Connection, Done
+from hilagent.transport.ssh import Connection, Done, Progress
 
 Syscall = Literal["file", "load"]
 CALLS: Mapping[Syscall, str] = {"file": "kexec_file_load", "load": "kexec_load"}
@@ -103,12 +103,14 @@ def check_image(data: bytes, name: Path | str) -> None:
     )
 
 
-def place(connection: Connection, source: Source, name: str, deadline: Deadline) -> str:
+def place(
+    connection: Connection, source: Source, name: str, deadline: Deadline, progress: Progress
+) -> str:
     """Return the path of ``source`` on the board, uploaded as ``name`` if it isn't there."""
     if isinstance(source, str):
         return source
     remote = f"{FOLDER}/{name}"
-    connection.put(source, remote, deadline)
+    connection.put(source, remote, deadline, progress)
     return remote
 
 

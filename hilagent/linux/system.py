@@ -25,7 +25,7 @@ from hilagent.linux.facts import (
     run_id_of,
 )
 from hilagent.text import scrub_line
-from hilagent.transport.ssh import Connection
+from hilagent.transport.ssh import Connection, Progress, silent
 
 KVM_TEST = "/sbin/hilkvm"
 _NO_KVM = 3
@@ -127,8 +127,12 @@ class System:
         deadline: Deadline,
         crash: bool = False,
         syscall: kexec.Syscall = "file",
+        progress: Progress = silent,
     ) -> tuple[int, int] | None:
         """Load the next kernel (or the crash kernel), uploading what isn't there yet.
+
+        Args:
+            progress: told about the bytes of each upload.
 
         Returns the physical addresses of its first and last byte, None where nobody says.
 
@@ -142,8 +146,12 @@ class System:
             name = image if isinstance(image, Path) else "the image"
             kexec.check_image(_head(image), name)
         kind = "crash" if crash else "next"
-        there = kexec.place(self.connection, image, f"{kind}-image", deadline)
-        root = kexec.place(self.connection, initrd, f"{kind}-initrd", deadline) if initrd else None
+
+        def place(source: kexec.Source, what: str) -> str:
+            return kexec.place(self.connection, source, f"{kind}-{what}", deadline, progress)
+
+        there = place(image, "image")
+        root = place(initrd, "initrd") if initrd else None
         argv = self._program(deadline).load(there, root, cmdline, crash=crash, syscall=syscall)
         last_s = max((line.at_s for line in self.dmesg(deadline)), default=-1.0)
         call = f"loading the {kind} kernel by {kexec.CALLS[syscall]}"

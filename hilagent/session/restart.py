@@ -198,7 +198,7 @@ class Restarts:
     def _load(self, running: Linux, trip: Trip, image: bytes, initrd: bytes, cmdline: str) -> bool:
         """Load what comes next; False where the kernel refused it."""
         began_s, way = SYSTEM.now_s(), trip.way
-        with self._journal.step(f"upload and load for a {way}"):
+        with self._journal.step(f"upload and load for a {way}") as share:
             try:
                 trip.image = running.system.kexec_load(
                     image,
@@ -207,6 +207,7 @@ class Restarts:
                     crash=way.kind == "crash",
                     syscall=way.syscall,
                     deadline=Deadline.after(LOAD_S),
+                    progress=lambda at, total: share(at / total if total else 1),
                 )
             except (errors.Unsupported, errors.TargetError) as refusal:
                 trip.refused = refusal

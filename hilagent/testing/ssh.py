@@ -74,7 +74,8 @@ class SshServer:
     """Listens on loopback while its ``with`` block lasts.
 
     Args:
-        root: the folder that is the board's ``/``; None for this host's.
+        root: the folder that is the board's ``/``; None for this host's. With a ``bin/sh``
+            of its own it has those programs only that are in it.
         traits: how it behaves.
         port: 0 for any free one.
 
@@ -264,7 +265,10 @@ class _Run:
             self._server.wait(3600)
             return
         root = self._server.root
-        path = f"{root}/bin:{root}/sbin:/usr/bin:/bin" if root else "/usr/sbin:/usr/bin:/sbin:/bin"
+        path = "/usr/sbin:/usr/bin:/sbin:/bin"
+        if root:
+            whole = (root / "bin/sh").exists()
+            path = f"{root}/bin:{root}/sbin" + ("" if whole else ":/usr/bin:/bin")
         with subprocess.Popen(
             ["sh", "-c", self._text],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

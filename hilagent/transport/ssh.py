@@ -29,14 +29,14 @@ from hilagent.errors import LabError
 from hilagent.text import scrub_line
 from hilagent.transport import known, tcp
 from hilagent.transport.known import HostKey
-from hilagent.transport.ssh_channel import Done
+from hilagent.transport.ssh_channel import Done, Progress, silent
 from hilagent.transport.ssh_connection import Connection
 from hilagent.transport.ssh_target import Target
 
 if TYPE_CHECKING:
     import paramiko
 
-__all__ = ["Connection", "Done", "Target", "connect", "offered"]
+__all__ = ["Connection", "Done", "Progress", "Target", "connect", "offered", "silent"]
 
 _PACE_S = 0.2
 _TCP_S = 5.0

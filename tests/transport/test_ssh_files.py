@@ -27,6 +27,30 @@ def test_an_upload_is_whole_and_the_same_again_is_skipped(to: Connection, tmp_pa
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_what_compresses_well_is_sent_compressed(to: Connection, tmp_path: Path) -> None:
+    data, path = b"kernel text " * 100_000, tmp_path / "kernel"
+    told: list[tuple[int, int]] = []
+    assert to.put(data, str(path), soon(), lambda sent, size: told.append((sent, size)))
+    assert path.read_bytes() == data
+    assert told[-1][1] < len(data) / 50
+    assert not to.put(data, str(path), soon())
+
+
+def test_a_board_without_gzip_gets_it_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("cat", "mv", "chmod", "mkdir", "sha256sum", "rm", "sh"):
+        (tmp_path / "bin" / name).symlink_to(f"/bin/{name}")
+    data = bytes(1 << 20)
+    told: list[tuple[int, int]] = []
+    with (
+        SshServer(root=tmp_path) as board,
+        ssh.connect(board.target(), soon()) as to,
+    ):
+        assert to.put(data, "/kernel", soon(), lambda sent, size: told.append((sent, size)))
+    assert (tmp_path / "kernel").read_bytes() == data
+    assert told[-1] == (len(data), len(data))
+
+
 def test_an_upload_replaces_what_is_there_and_sets_its_mode(to: Connection, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.write_bytes(b"new")
@@ -48,7 +72,7 @@ def test_a_progress_that_fails_ends_the_upload(to: Connection, tmp_path: Path) -
         raise LabError("the journal's disk is full")
 
     with pytest.raises(LabError, match="the journal's disk is full"):
-        to.put(bytes(1 << 20), str(tmp_path / "x"), soon(), full)
+        to.put(os.urandom(1 << 20), str(tmp_path / "x"), soon(), full)
     assert to.alive()
 
 
@@ -76,7 +100,7 @@ def test_a_network_that_stands_still_ends_the_upload_in_time(
     began_s = SYSTEM.now_s()
     still = r"didn't end within 3 s, after \d+ of 16777216 bytes, and SSH does not answer"
     with pytest.raises(LinkError, match=still):
-        to.put(bytes(16 << 20), str(tmp_path / "kernel"), soon(3), stops)
+        to.put(os.urandom(16 << 20), str(tmp_path / "kernel"), soon(3), stops)
     assert SYSTEM.now_s() - began_s < 15
     assert not to.alive()
 
@@ -91,7 +115,7 @@ def test_a_full_disk_of_the_board_is_named(
     else:
         board.traits.full_after_bytes = 100_000
     with pytest.raises(LabError) as caught:
-        to.put(bytes(1 << 20), str(path), soon())
+        to.put(os.urandom(1 << 20), str(path), soon())
     message = f"scripted/rootfs: no space for {path} (1048576 bytes) on the board's /"
     assert caught.value.message.startswith(message)
     assert "KiB free of" in caught.value.message
