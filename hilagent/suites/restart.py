@@ -88,7 +88,8 @@ def _record(session: Session, case: Case, ends: list[Ended]) -> None:
     for each in ends:
         session.journal.observation(
             "leg",
-            boot=str(case.boot), number=each.leg.number, verdict=each.verdict.value,
+            boot=str(case.boot), way=case.kind.value, receiver=case.receiver.value,
+            number=each.leg.number, verdict=each.verdict.value,
             message=each.message, notes=list(each.notes), named=each.named,
             times=asdict(each.times), el=each.el, server=each.leg.served.server,
             seen_server=each.seen_server, available_bytes=each.available_bytes,

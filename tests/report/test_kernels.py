@@ -61,6 +61,28 @@ def test_what_had_to_be_refused_is_no_arrival(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def leg(number: int, el: int, ready_s: float | None, mib: int) -> dict[str, object]:
+    times = {"left_s": None, "first_s": None, "ready_s": ready_s}
+    return {"boot": "patched", "way": "kexec-file", "receiver": "kernel", "number": number,
+            "el": el, "times": times, "available_bytes": mib << 20}  # fmt: skip
+
+
+def test_restarts_in_a_row_tell_el_times_and_memory_of_all(tmp_path: Path) -> None:
+    log = journal.Journal(tmp_path)
+    log.run(board="qemu-virt")
+    for number, (el, s, mib) in enumerate([(2, 3.0, 800), (2, 3.5, 790), (1, 9.0, 795)]):
+        log.observation("leg", **leg(number, el, s, mib))
+    log.observation("leg", **leg(4, 0, None, 0))
+    log.observation("leg", **{**leg(1, 2, 3.0, 700), "way": "crash"})
+    log.close()
+    (section,) = sections(journal.read(tmp_path))
+    assert section.splitlines()[0] == "Restarts in a row"
+    assert section.splitlines()[2].split() == [
+        "kexec-file", "patched", "kernel", "3", "1,2", "3.0", "3.5", "9.0", "800", "790", "795",
+    ]  # fmt: skip
+    assert len(section.splitlines()) == 3
+
+
 def test_a_run_without_kernels_says_nothing_of_them(tmp_path: Path) -> None:
     log = journal.Journal(tmp_path)
     log.run(board="qemu-virt")
