@@ -231,6 +231,8 @@ class LinuxSpec:
         console: of the kernel's command line, e.g. ``ttyAMA0``.
         kernel_addr, ramdisk_addr: where U-Boot loads to; the kernel's is 2 MiB
             aligned (Documentation/arch/arm64/booting.rst), and both are free RAM.
+        start: ``booti``, or ``bootefi``: U-Boot's EFI, which tells a GICv3's LPI tables to
+            every later kernel; the kernel needs CONFIG_EFI.
         cmdline: more arguments of the kernel, e.g. a network driver's.
         ip: of the form of the kernel's ``ip=`` (Documentation/admin-guide/nfs/nfsroot.rst),
             but it is our root file system that sets it: a kernel would wait for a cable.
@@ -246,6 +248,7 @@ class LinuxSpec:
     kernel_addr: Address
     ramdisk_addr: Address
     ssh: Ssh
+    start: Literal["booti", "bootefi"] = "booti"
     cmdline: Annotated[str, Matches(r"[A-Za-z0-9_./:,=+@%\- ]{0,120}", "kernel arguments")] = ""
     ip: Annotated[str, Matches(r"[A-Za-z0-9.:-]{1,100}", "an ip= of the kernel")] = "dhcp"
     config: Annotated[tuple[Text, ...], Length(0, 8)] = ()

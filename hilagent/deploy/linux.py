@@ -22,6 +22,7 @@ from hilagent.errors import LabError, UsageError
 
 _HEADER = struct.Struct("<8x3Q24xI")
 _MAGIC = int.from_bytes(b"ARM\x64", "little")
+_TREE_ALIGN = 0x20_0000
 _WORDS = 120
 """Characters of kernel arguments in one U-Boot command: its line has 250 for all of it."""
 
@@ -69,10 +70,11 @@ def start_linux(
     by: Transfer,
     *,
     deadline: Deadline,
+    dtb: bytes = b"",
     progress: Progress = silent,
     signs: Sequence[Pattern] = (),
 ) -> int:
-    """Load kernel and root file system, verify both where they are, ``booti``.
+    """Load kernel and root file system, verify both where they are, and start the kernel.
 
     Args:
         uboot: at its prompt.
@@ -80,26 +82,36 @@ def start_linux(
         image, archive: an arm64 Image and an initramfs.
         cmdline: all arguments of the kernel.
         by: how to load.
+        dtb: a device tree in place of the firmware's; it is put behind ``archive``.
         deadline: for all of it, up to the kernel's first sign.
         progress: told about the bytes of both together.
         signs: see ``UBoot.start``.
 
-    Returns the console's position where the output of ``booti`` begins.
+    Returns the console's position where its output begins.
 
     Raises:
         UsageError: the image is no arm64 Image.
-        LabError: it didn't arrive whole, or U-Boot came back from ``booti``.
+        LabError: it didn't arrive whole, or U-Boot came back.
     """
     header = image_header(image)
     room = spec.ramdisk_addr - spec.kernel_addr
     if 0 < room < max(header.image_size, len(image)):
         hint = "move linux.ramdisk_addr in the board's file"
         raise LabError(f"a kernel of {header.image_size:#x} bytes reaches the ramdisk", hint=hint)
+    by_efi = spec.start == "bootefi"
+    if by_efi:  # it has no argument for a ramdisk before U-Boot 2024.01
+        cmdline += f" initrd={spec.ramdisk_addr:#x},{len(archive):#x}"
     _arguments(uboot, cmdline)
     _load_kernel(uboot, spec, image, by, deadline, progress)
     load_verified(uboot, spec.ramdisk_addr, archive, by, deadline=deadline, progress=progress)
     fdt = uboot.spec.fdt
     tree = Var(fdt.removeprefix("$")) if isinstance(fdt, str) else fdt
+    if dtb:
+        tree = spec.ramdisk_addr + (len(archive) // _TREE_ALIGN + 1) * _TREE_ALIGN
+        load_verified(uboot, tree, dtb, by, deadline=deadline, progress=progress)
+    if by_efi:
+        signs = [*signs, rb"EFI stub: "]
+        return uboot.start("bootefi", spec.kernel_addr, tree, deadline=deadline, signs=signs)
     ramdisk = f"{spec.ramdisk_addr:x}:{len(archive):x}"
     return uboot.start("booti", spec.kernel_addr, ramdisk, tree, deadline=deadline, signs=signs)
 
@@ -112,7 +124,7 @@ def _load_kernel(
     deadline: Deadline,
     progress: Progress,
 ) -> None:
-    if by.name == "tftp":
+    if by.name == "tftp" or spec.start == "bootefi":  # it only takes what it saw loaded
         load_verified(uboot, spec.kernel_addr, image, by, deadline=deadline, progress=progress)
         return
     packed, at = gzip.compress(image, 6, mtime=0), spec.ramdisk_addr  # free until the next load

@@ -19,6 +19,7 @@ from hilagent.deploy.base import Progress
 from hilagent.deploy.linux import image_header, start_linux
 from hilagent.errors import LabError, UsageError
 from hilagent.testing import ScriptedUBoot, UBootTraits
+from hilagent.testing.memory import Memory
 from hilagent.testing.uboot import FDT_ADDR, LOAD_ADDR
 from tests.console.scripted import Scripted, scripted, soon
 
@@ -64,6 +65,21 @@ def test_kernel_ramdisk_and_the_boards_device_tree_are_started() -> None:
         (booti,) = [words for words in board.machine.commands if words[0] == "booti"]
         assert booti[1:] == [f"{LOAD_ADDR:x}", f"{RAMDISK:x}:{63:x}", f"{FDT_ADDR:x}"]
         assert board.machine.env["bootargs"] == CMDLINE
+
+
+def test_another_device_tree_is_loaded_behind_the_ramdisk() -> None:
+    tree = b"\xd0\x0d\xfe\xed" + bytes(60)
+    with scripted(ScriptedUBoot(traits=READY)) as board:
+        board.machine.memory = Memory({LOAD_ADDR: 0x80_0000})
+        board.uboot.attach(soon())
+        way = Way(board, "tftp")
+        start_linux(board.uboot, SPEC, image(), b"archive" * 9, "x", way, dtb=tree, deadline=soon())
+        at, loaded = way.loaded[-1]
+        assert loaded == tree
+        assert at % 0x20_0000 == RAMDISK % 0x20_0000
+        assert at >= RAMDISK + 63
+        (booti,) = [words for words in board.machine.commands if words[0] == "booti"]
+        assert booti[3] == f"{at:x}"
 
 
 def test_over_a_serial_line_the_kernel_goes_compressed_and_is_verified_unpacked() -> None:
