@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilagent.errors import InputError
+from hilagent.errors import InputError, UsageError
 
 from . import cache, child, drivers, image
-from .kernel import Kernel
+from .kernel import Kernel, build_kernel
+from .progress import Progress, silent
+
+NAME = "given"
+"""What such a kernel is called among others."""
 
 _COSTS = {
     "dtb": "the device tree that the board's firmware gives is used",
@@ -35,6 +40,61 @@ _LAYOUT = {
 
 
 @dataclass(frozen=True)
+class Paths:
+    """Where a kernel of the lab's own is, as somebody said it; falsy for nowhere.
+
+    Attributes:
+        source: a tree that is built as it is. ``image``: a kernel that is built already.
+            ``artifacts``: a folder with one, in a kernel CI's layout.
+        dtb: a file; with ``artifacts``, one's name in there.
+        modules, initrd, vmlinux, headers: what belongs to ``image``, see :func:`given`.
+    """
+
+    source: Path | None = None
+    image: Path | None = None
+    artifacts: Path | None = None
+    dtb: str = ""
+    modules: Path | None = None
+    initrd: Path | None = None
+    vmlinux: Path | None = None
+    headers: Path | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.source, self.image, self.artifacts))
+
+    def check(self) -> None:
+        """Raise UsageError for what excludes each other, or belongs to nothing."""
+        ways = [way for way in ("source", "image", "artifacts") if getattr(self, way)]
+        if len(ways) > 1:
+            raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other")
+        parts = [part for part in ("modules", "initrd", "vmlinux", "headers") if self._has(part)]
+        if parts and not self.image:
+            raise UsageError(f"--{parts[0]} belongs to --image")
+        if self.dtb and not (self.image or self.artifacts):
+            raise UsageError("--dtb belongs to --image or --artifacts")
+
+    def _has(self, part: str) -> bool:
+        return getattr(self, part) is not None
+
+    def kernel(self, config: Sequence[Path] = (), progress: Progress = silent) -> Given:
+        """Return the kernel with what came along; a tree is built first.
+
+        Raises UsageError, InputError, and what :func:`hilagent.build.kernel.build_kernel` does.
+        """
+        self.check()
+        if self.artifacts:
+            return artifacts(self.artifacts, dtb=self.dtb)
+        if self.image:
+            return given(
+                self.image, dtb=Path(self.dtb) if self.dtb else None, modules=self.modules,
+                initrd=self.initrd, vmlinux=self.vmlinux, headers=self.headers,
+            )  # fmt: skip
+        assert self.source is not None
+        built = build_kernel(NAME, source=self.source, config=config, progress=progress)
+        return Given(built, None, None, ())
+
+
+@dataclass(frozen=True)
 class Absent:
     """Something that wasn't given, and what it costs."""
 
@@ -44,7 +104,12 @@ class Absent:
 
 @dataclass(frozen=True)
 class Given:
-    """A kernel with what came along. ``dtb`` and ``initrd`` replace the board's and ours."""
+    """A kernel with what came along.
+
+    Attributes:
+        dtb: in place of the one that the board's firmware has.
+        initrd: its files are there beside those of our root file system.
+    """
 
     kernel: Kernel
     dtb: Path | None
@@ -99,7 +164,7 @@ def given(
     release = image.release(data)
     loaded = (home / "order").read_text().split()
     made = Kernel(
-        "given", home / "Image", release, image.version(release), "", digest,
+        NAME, home / "Image", release, image.version(release), "", digest,
         home / "vmlinux" if vmlinux else None, config, headers,
         tuple(home / "modules" / name for name in loaded),
     )  # fmt: skip

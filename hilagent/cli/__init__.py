@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from hilagent import __version__
-from hilagent.cli.builds import build
+from hilagent.cli.builds import build, own_options
 from hilagent.cli.ending import guarded
 
 DEFAULT_BOARD = "qemu-virt"
@@ -67,7 +67,9 @@ _VECTORS_HELP = "reference-stub, reference-kvm, mutant:NAME or file:PATH[@OFFSET
               help=f"Vectors under test: {_VECTORS_HELP} Default: both references.")  # fmt: skip
 @click.option("--kernel", "kernels", multiple=True, metavar="NAME",
               help="Kernel that the suites live and restart boot: patched (default), scs, "
-                   "unpatched, debian, broken:NAME.")  # fmt: skip
+                   "unpatched, debian, broken:NAME; or given, the one of --source, "
+                   "--image or --artifacts.")  # fmt: skip
+@own_options
 @click.option("--mode", "modes", multiple=True, type=click.Choice(MODES),
               help="How it uses EL2 (default: default, nvhe and none).")  # fmt: skip
 @click.option("--chain", type=click.IntRange(1, 1000), default=1, show_default=True,
@@ -194,6 +196,12 @@ def _setup(args: tuple[str, ...]) -> int:
     return setup.main(list(args))
 
 
+def _own(chosen: dict[str, Any]) -> Any:
+    from hilagent.cli.build import own
+
+    return own(chosen) or None
+
+
 def _request(chosen: dict[str, Any]) -> Any:
     from hilagent.plugin.options import pairs
     from hilagent.session.settings import Request
@@ -206,6 +214,7 @@ def _request(chosen: dict[str, Any]) -> Any:
         abi=chosen["abi"],
         transfer=chosen["transfer"] or "",
         kernels=tuple(chosen.get("kernels", ())),
+        own=_own(chosen) if "source" in chosen else None,
         modes=tuple(chosen.get("modes", ())),
         chain=chosen.get("chain", 1),
     )

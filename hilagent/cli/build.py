@@ -9,19 +9,19 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from hilagent.build.given import Paths
 from hilagent.build.kernel import Kernel, build_kernel
 from hilagent.build.module import build_module
 from hilagent.build.payload import build_payload
 from hilagent.build.progress import Progress
 from hilagent.build.rootfs import build_rootfs
-from hilagent.errors import UsageError
 from hilagent.result import EXIT_OK
 
 _EVERY_S = 10.0
-_PREBUILT = ("dtb", "modules", "initrd", "vmlinux", "headers")
 
 
 def payload(out: Path | None) -> int:
@@ -76,31 +76,25 @@ def rootfs(name: str, chosen: Mapping[str, Any], out: Path | None) -> int:
 def _kernel(name: str, chosen: Mapping[str, Any], progress: Progress) -> Kernel:
     from hilagent.build.series import fragment
 
-    ways = [way for way in ("source", "image", "artifacts") if chosen[way]]
-    if len(ways) > 1:
-        raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other")
-    if ways and ways[0] != "source":
-        return _prebuilt(chosen)
-    odd = [option for option in _PREBUILT if chosen[option]]
-    if odd:
-        raise UsageError(f"--{odd[0]} belongs to --image or --artifacts")
     extra = tuple(fragment(each) for each in chosen["configs"])
-    return build_kernel(name, source=chosen["source"], config=extra, progress=progress,
-                        refresh=chosen["refresh"])  # fmt: skip
-
-
-def _prebuilt(chosen: Mapping[str, Any]) -> Kernel:
-    from hilagent.build import given
-
-    if chosen["artifacts"]:
-        found = given.artifacts(chosen["artifacts"], dtb=chosen["dtb"] or "")
-    else:
-        parts = {name: chosen[name] for name in _PREBUILT}
-        parts["dtb"] = Path(parts["dtb"]) if parts["dtb"] else None
-        found = given.given(chosen["image"], **parts)
+    paths = own(chosen)
+    if not paths:
+        return build_kernel(name, config=extra, progress=progress, refresh=chosen["refresh"])
+    found = paths.kernel(extra, progress)
     for each in found.absent:
         print(f"no {each.what}: {each.costs}", file=sys.stderr)
     return found.kernel
+
+
+def own(chosen: Mapping[str, Any]) -> Paths:
+    """Return the kernel of the lab's own that options name.
+
+    Raises UsageError for options that exclude each other, or belong to nothing.
+    """
+    named = {each.name: chosen[each.name] for each in fields(Paths)}
+    paths = Paths(**named | {"dtb": named["dtb"] or ""})
+    paths.check()
+    return paths
 
 
 def _place(path: Path, out: Path | None) -> None:

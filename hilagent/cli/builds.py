@@ -33,24 +33,30 @@ def _refresh(command: _Command) -> _Command:
     return click.option("--refresh", is_flag=True, help="Ask Debian for newer packages.")(command)
 
 
-def _kernel_options(command: _Command) -> _Command:
-    """Options that say which kernel."""
+def own_options(command: _Command) -> _Command:
+    """Options that name a kernel of the lab's own."""
     for option in reversed((
-        click.option("--config", "configs", multiple=True, metavar="NAME",
-                     help="Lay a configuration over the kernel's own: boards, or a path."),
         click.option("--source", type=_OLD, metavar="DIR", help="Build this tree, as it is."),
         click.option("--image", type=_FILE, help="A kernel that is built already."),
         click.option("--artifacts", type=_OLD, metavar="DIR",
                      help="A folder with Image, modules and so on, as kernel CIs leave it."),
         click.option("--dtb", metavar="FILE", help="Its device tree (with --artifacts: a name)."),
         click.option("--modules", type=_ANY, help="Its modules: a folder or an archive."),
-        click.option("--initrd", type=_FILE, help="A root file system in place of ours."),
+        click.option("--initrd", type=_FILE, help="Its initramfs: laid under ours."),
         click.option("--vmlinux", type=_FILE, help="Its ELF."),
         click.option("--headers", type=_OLD, metavar="DIR", help="What `make M=` needs."),
-        _refresh,
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+def _kernel_options(command: _Command) -> _Command:
+    """Options that say which kernel."""
+    config = click.option(
+        "--config", "configs", multiple=True, metavar="NAME",
+        help="Lay a configuration over the kernel's own: boards, or a path.",
+    )  # fmt: skip
+    return config(own_options(_refresh(command)))
 
 
 @build.command("payload")

@@ -66,6 +66,8 @@ def run(request: Request, chosen: Chosen, run_dir: Path | None, *, as_json: bool
         the_run = Run(request, run_dir, every_test=True, listeners=[listener])
         vectors = [subject.name for subject in the_run.settings.subjects]
         listener.begin(f"{the_run.settings.board.name}: {', '.join(vectors)}")
+        for each in the_run.settings.absent:
+            listener.begin(f"no {each.what} of the kernel: {each.costs}")
         wanted = chosen.suites or default_suites(the_run.settings, listener)
         _run(the_run, replace(chosen, suites=wanted))
     done = the_run.run_dir
@@ -78,11 +80,13 @@ def default_suites(settings: Settings, listener: progress.Listener) -> Sequence[
     """Return what runs if nothing was chosen: with kernels only if those are built."""
     if settings.board.linux is None or settings.request.vectors:
         return DEFAULT_SUITES
+    from hilagent.build import given
     from hilagent.build.kernel import cached
     from hilagent.session.linux import fragments
 
     config = fragments(settings.board)
-    missing = [name for name in settings.kernels if cached(name, config) is None]
+    wanted = [name for name in settings.kernels if name != given.NAME]
+    missing = [name for name in wanted if cached(name, config) is None]
     if not missing:
         return (*DEFAULT_SUITES, "kernel")
     names = " ".join([*missing, *(f"--config {path}" for path in config)])

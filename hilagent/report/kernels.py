@@ -8,6 +8,7 @@ was tested than was.
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ _SERVERS = {"none": "no hvc"}
 
 def sections(run: Run) -> Iterator[str]:
     """Return the parts of the summary that are about kernels; none for a run without."""
-    kernels = [line for name, said in run.facts.items() if (line := _kernel(name, said))]
+    kernels = [line for name, said in run.facts.items() for line in _kernel(name, said)]
     if kernels:
         yield "\n".join(["Kernels", *kernels])
     rows = summarise([row for record in run.observations("restarts") for row in _rows(record)])
@@ -42,14 +43,22 @@ def names(run: Run) -> list[str]:
     return [name.partition(" ")[2] for name, said in run.facts.items() if _kernel(name, said)]
 
 
-def _kernel(name: str, said: object) -> str:
+def _kernel(name: str, said: object) -> Sequence[str]:
+    """Return the lines about a kernel: what it is, and what it lacks; none for another fact."""
     kind, _, which = name.partition(" ")
     if kind != "kernel" or not which or not isinstance(said, Mapping):
-        return ""
+        return ()
     cells = (which, said.get("release"), said.get("abi") or "ABI not declared",
              str(said.get("image"))[:12])  # fmt: skip
     first, *rest = (scrub_line(str(cell), limit=30) for cell in cells)
-    return f"  {first:<16} {'  '.join(rest)}"[:WIDTH]
+    absent = said.get("absent") or {}
+    lacks = [scrub_line(f"no {what}: {costs}") for what, costs in absent.items()]
+    lines = [
+        line
+        for text in lacks
+        for line in textwrap.wrap(text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 6)
+    ]
+    return [f"  {first:<16} {'  '.join(rest)}"[:WIDTH], *lines]
 
 
 def _rows(record: Mapping[str, Any]) -> Iterator[Row]:

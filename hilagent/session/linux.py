@@ -21,7 +21,9 @@ from hilagent.clock import SYSTEM, Deadline
 from hilagent.journal import Journal
 
 if TYPE_CHECKING:
+    from hilagent.build.given import Given, Paths
     from hilagent.build.kernel import Kernel
+    from hilagent.build.progress import Progress
     from hilagent.build.rootfs import Rootfs
     from hilagent.console import Console
     from hilagent.console.line import Line
@@ -75,6 +77,7 @@ class Linux:
 
     Attributes:
         run_id: of this boot; ``position``: on the console, where its output begins.
+        no_module: why there is no probe module in it; empty where there is one.
     """
 
     boot: Boot
@@ -83,14 +86,34 @@ class Linux:
     system: System
     probe: Probe
     position: int
+    no_module: str = ""
 
 
 @dataclass(frozen=True)
 class Built:
-    """What one boot is made of."""
+    """What one boot is made of.
+
+    Attributes:
+        dtb: a device tree in place of the firmware's.
+        under: an initramfs whose files are there where ours has none of that name.
+        no_module: see `Linux`.
+    """
 
     kernel: Kernel
     rootfs: Rootfs
+    dtb: Path | None = None
+    under: Path | None = None
+    no_module: str = ""
+
+    def initrd(self) -> bytes:
+        """Return what the kernel gets for its initrd.
+
+        Archives that follow each other are laid over each other, each at a multiple of 4
+        (Documentation/driver-api/early-userspace/buffer-format.rst).
+        """
+        ours = self.rootfs.archive.read_bytes()
+        under = self.under.read_bytes() if self.under else b""
+        return under + bytes(-len(under) % 4) + ours
 
 
 class LinuxBench:
@@ -100,6 +123,7 @@ class LinuxBench:
         console: returns the console that is open now.
         stalled_s: how long this host or the emulator stood still since a time, at worst.
         folder: private to the run: for the pinned host keys.
+        own: where the kernel ``given`` is.
     """
 
     def __init__(
@@ -110,7 +134,9 @@ class LinuxBench:
         console: Callable[[], Console],
         stalled_s: Callable[[float], float],
         folder: Path,
+        own: Paths | None = None,
     ) -> None:
+        self._own = own
         self._board, self._journal, self._power = board, journal, power
         self._console, self._stalled_s, self._folder = console, stalled_s, folder
         self._built: dict[str, Built] = {}
@@ -142,9 +168,10 @@ class LinuxBench:
                 uboot,
                 spec,
                 built.kernel.image.read_bytes(),
-                built.rootfs.archive.read_bytes(),
+                built.initrd(),
                 self.cmdline(boot, run_id),
                 by,
+                dtb=built.dtb.read_bytes() if built.dtb else b"",
                 deadline=deadline,
             )
         line = self._console().take("Linux")
@@ -231,7 +258,8 @@ class LinuxBench:
                 f"kernel {release} answers, {built.kernel.release} was started",
                 hint="is the address that of another board?",
             )
-        return Linux(boot, built.kernel, run_id, system, Probe(connection), position)
+        probe = Probe(connection)
+        return Linux(boot, built.kernel, run_id, system, probe, position, built.no_module)
 
     def answers(self, run_id: str) -> bool:
         """Return whether the kernel of ``run_id`` (still) answers by SSH."""
@@ -263,41 +291,65 @@ class LinuxBench:
         return Target(host, port, address.user, keys.client, system, pinned)
 
     def _build(self, name: str) -> Built:
-        from hilagent.build.kernel import build_kernel
-        from hilagent.build.module import build_module
         from hilagent.build.rootfs import build_rootfs
-        from hilagent.linux import wire
 
         with self._journal.step(f"build kernel {name}") as share:
 
             def progress(done: int, total: int, what: str) -> None:
                 share(min(1.0, done / total) if total else 0.0)
 
-            kernel = build_kernel(name, config=fragments(self._board), progress=progress)
+            found = self._kernel(name, progress)
+        kernel, module, no_module = found.kernel, None, ""
         with self._journal.step("build module and root file system"):
-            module = build_module(kernel, header=wire.c_header())
+            try:
+                module = _module(kernel)
+            except errors.Unsupported as exc:
+                no_module = exc.message
             rootfs = build_rootfs(kernel=kernel, module=module)
-        self._journal.write(
-            "facts",
-            **{
-                "kernel_build_id": kernel.digest[:16],
-                f"kernel {name}": {"release": kernel.release, "image": kernel.digest,
-                                   "rootfs": rootfs.digest, "abi": kernel.abi},
-            },
-        )  # fmt: skip
-        return Built(kernel, rootfs)
+        said: dict[str, object] = {
+            "release": kernel.release, "image": kernel.digest, "rootfs": rootfs.digest,
+            "abi": kernel.abi,
+        }  # fmt: skip
+        if found.absent:
+            said["absent"] = {each.what: each.costs for each in found.absent}
+        facts = {"kernel_build_id": kernel.digest[:16], f"kernel {name}": said}
+        self._journal.write("facts", **facts)
+        return Built(kernel, rootfs, found.dtb, found.initrd, no_module)
+
+    def _kernel(self, name: str, progress: Progress) -> Given:
+        from hilagent.build import given
+        from hilagent.build.kernel import build_kernel
+
+        config = fragments(self._board)
+        if name == given.NAME and self._own:
+            return self._own.kernel(config, progress)
+        return given.Given(build_kernel(name, config=config, progress=progress), None, None, ())
 
 
-def boots(kernels: Sequence[str], modes: Sequence[str]) -> tuple[Boot, ...]:
+def _module(kernel: Kernel) -> Path:
+    from hilagent.build.module import build_module
+    from hilagent.linux import wire
+
+    return build_module(kernel, header=wire.c_header())
+
+
+def boots(kernels: Sequence[str], modes: Sequence[str], *, own: bool = False) -> tuple[Boot, ...]:
     """Return each of ``kernels`` in each of ``modes`` ("default": the kernel's choice).
+
+    Args:
+        own: whether the lab has named a kernel of its own.
 
     Raises:
         errors.UsageError: a kernel or a mode that nobody knows.
     """
+    from hilagent.build.given import NAME
     from hilagent.build.series import recipe
 
+    if NAME in kernels and not own:
+        hint = "say where: --image FILE, --artifacts DIR or --source DIR"
+        raise errors.UsageError(f"no kernel '{NAME}' was named", hint=hint)
     for kernel in kernels:
-        if kernel not in FOUND:
+        if kernel not in FOUND | {NAME}:
             recipe(kernel)
     chosen = tuple("" if mode == "default" else mode for mode in modes) or DEFAULT_MODES
     for mode in chosen:

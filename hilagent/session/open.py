@@ -133,8 +133,9 @@ class RealBench:
         self._boot_ids: set[int] = set()
         self._run_id = secrets.randbelow(0xFFFFFFFF) + 1
         self.linux_bench = LinuxBench(
-            settings.board, journal, self._power, self.console, self._stalled_s, served
-        )
+            settings.board, journal, self._power, self.console, self._stalled_s, served,
+            settings.request.own,
+        )  # fmt: skip
 
     def build(self) -> None:
         """Build the payload, once a run and before power is on."""

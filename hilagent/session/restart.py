@@ -129,7 +129,7 @@ class Restarts:
         """
         built, trip = self._bench.prepare(boot), Trip(way, running.boot, boot.kernel, new_run_id())
         cmdline = self._bench.cmdline(boot, trip.run_id, crash=way.kind == "crash")
-        image, initrd = built.kernel.image.read_bytes(), built.rootfs.archive.read_bytes()
+        image, initrd = built.kernel.image.read_bytes(), built.initrd()
         if not self._load(running, trip, image, initrd, cmdline):
             return trip
 
@@ -190,7 +190,7 @@ class Restarts:
         cmdline = self._bench.cmdline(boot, trip.run_id, crash=trip.way.kind == "crash")
         members = {
             "kernel": built.kernel.image.read_bytes(),
-            "rootfs": built.rootfs.archive.read_bytes(),
+            "rootfs": built.initrd(),
             "cmdline": cmdline.encode(),
         }
         return bundle.pack(members)

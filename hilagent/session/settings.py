@@ -13,6 +13,7 @@ from hilagent.board import Board
 
 if TYPE_CHECKING:
     from hilagent import abi
+    from hilagent.build.given import Absent, Paths
     from hilagent.session.linux import Boot
     from hilagent.session.subject import Subject
 
@@ -32,7 +33,9 @@ class Request:
     Attributes:
         vectors: names; empty for both reference flavours.
         transfer: ``tftp``, ``ymodem``, or empty for the board's first.
-        kernels: that are booted by suites on a live kernel; empty for the patched one.
+        kernels: that are booted by suites on a live kernel; empty for the patched one, or
+            for that of ``own``, which is called ``given`` among others.
+        own: where a kernel of the lab's own is.
         modes: how each is told to use EL2 (:data:`hilagent.session.linux.MODES`);
             empty for the kernel's own choice, nVHE, and KVM off.
         chain: how often in a row each way of restarting is taken.
@@ -45,6 +48,7 @@ class Request:
     abi: str = DEFAULT_ABI
     transfer: str = ""
     kernels: tuple[str, ...] = ()
+    own: Paths | None = None
     modes: tuple[str, ...] = ()
     chain: int = 1
 
@@ -55,6 +59,7 @@ class Settings:
 
     Attributes:
         boots: every kernel in every mode that suites on a live kernel boot.
+        absent: what the lab's own kernel came without.
     """
 
     request: Request
@@ -63,6 +68,7 @@ class Settings:
     subjects: tuple[Subject, ...]
     transfer: str
     boots: tuple[Boot, ...] = ()
+    absent: tuple[Absent, ...] = ()
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -74,9 +80,11 @@ def look_up(request: Request) -> Settings:
     """Return the settings of ``request``.
 
     Raises:
-        errors.UsageError: an unknown board, option, ABI, transfer, vectors, kernel or mode.
+        errors.UsageError: an unknown board, option, ABI, transfer, vectors, kernel or mode;
+            or a kernel of the lab's own that is none.
     """
     from hilagent import abi, board
+    from hilagent.build import given
     from hilagent.session import linux, subject
 
     found = board.load(request.board, options=request.options, dirs=request.boards)
@@ -89,9 +97,13 @@ def look_up(request: Request) -> Settings:
     profile = abi.load(request.abi)
     names = request.vectors or subject.REFERENCES
     subjects = tuple(subject.resolve(name, profile) for name in names)
-    boots = linux.boots(request.kernels or DEFAULT_KERNELS, request.modes)
+    own = request.own
+    boots = linux.boots(
+        request.kernels or ((given.NAME,) if own else DEFAULT_KERNELS), request.modes, own=bool(own)
+    )
     linux.fragments(found)
-    return Settings(request, found, profile, subjects, transfer, boots)
+    absent = own.kernel().absent if own and not own.source else ()
+    return Settings(request, found, profile, subjects, transfer, boots, absent)
 
 
 def _at_least(found: int, wanted: Any) -> bool:

@@ -72,6 +72,8 @@ def _measure(session: Session, settings: Settings, boot: Boot) -> Alive:
         linux = session.linux(boot)
     except errors.TargetHang as exc:
         raise silent.explained(session, settings, boot, exc) from exc
+    if linux.no_module:
+        raise errors.Unsupported(linux.no_module, hint="give its headers, or its tree")
     facts, identity = kernels.facts_of(linux, session), linux.probe.identify()
     kernels.need_el2(session, facts)
     mode = facts.kvm.value

@@ -14,13 +14,17 @@ from hilagent import board as boards
 from hilagent import errors
 from hilagent.board.model import Console as Serial
 from hilagent.board.model import Power, Ssh
+from hilagent.build import cache
+from hilagent.build.given import Paths
 from hilagent.build.kernel import Kernel
 from hilagent.build.rootfs import Rootfs
 from hilagent.clock import Deadline
 from hilagent.console import Console
-from hilagent.journal import Journal
+from hilagent.journal import Journal, read
+from hilagent.report.kernels import sections
 from hilagent.session.linux import MODES, Boot, Built, Linux, LinuxBench, fragments, run_id_in
 from hilagent.session.linux import boots as boots_of
+from tests.build.test_given import IMAGE
 from tests.console.helper import FarEnd
 from tests.console.test_watch import PANIC, STALL
 
@@ -226,10 +230,44 @@ def test_kernels_and_modes_that_nobody_knows_are_the_callers_mistake() -> None:
     assert {boot.mode for boot in boots_of(["patched"], [])} == {"", "nvhe", "none"}
     with pytest.raises(errors.UsageError, match="no kernel named 'pached'"):
         boots_of(["pached"], [])
-    with pytest.raises(errors.UsageError, match="no kernel named 'given'"):
+    with pytest.raises(errors.UsageError, match="no kernel 'given' was named") as caught:
         boots_of(["given"], [])
+    assert "--image FILE" in caught.value.hint
+    assert boots_of(["given"], ["none"], own=True) == (Boot("given", "none"),)
     with pytest.raises(errors.UsageError, match="no mode 'vhe'"):
         boots_of(["patched"], ["vhe"])
+
+
+def test_a_labs_own_kernel_brings_its_tree_and_files_and_says_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, dtb, initrd, ours = (tmp_path / name for name in ("Image", "dtb", "initrd", "ours"))
+    image.write_bytes(IMAGE)
+    dtb.write_bytes(b"\xd0\x0d\xfe\xed")
+    initrd.write_bytes(b"theirs")
+    ours.write_bytes(b"ours")
+    monkeypatch.setenv(cache.ENV, str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        "hilagent.build.rootfs.build_rootfs", lambda **parts: Rootfs(ours, str(parts["module"]))
+    )
+    (tmp_path / "run").mkdir()
+    journal = Journal(tmp_path / "run")
+    journal.run()
+    own = Paths(image=image, dtb=str(dtb), initrd=initrd)
+    bench = LinuxBench(
+        boards.load("qemu-virt"), journal, cast(Any, Switch()), lambda: cast(Any, None),
+        lambda since_s: 0.0, tmp_path, own,
+    )  # fmt: skip
+    built = bench.prepare(Boot("given"))
+    journal.close()
+    assert (built.kernel.name, built.kernel.release, built.dtb) == ("given", "6.12.9-lab", dtb)
+    assert built.initrd() == b"theirs\0\0ours"
+    assert "there are no headers" in built.no_module
+    assert built.rootfs.digest == "None"
+    run = read(tmp_path / "run")
+    assert set(run.facts["kernel given"]["absent"]) == {"modules", "vmlinux", "headers"}
+    (said,) = sections(run)
+    assert "    no headers: the probe module can't be built" in said
 
 
 @pytest.mark.parametrize("cmdline", ["", "hilagent.run=12", f"xhilagent.run={ID}", "run=1"])

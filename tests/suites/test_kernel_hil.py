@@ -36,3 +36,14 @@ def test_a_broken_kernel_is_accused_of_what_is_broken(tmp_path: Path, broken: Br
     done = ran(broken.argv, tmp_path, limit_s=LIMIT_S)
     assert done.code == 1, done.story()
     assert not broken.accused(done), f"{broken.accused(done)}\n{done.story()}"
+
+
+def test_a_kernel_that_somebody_else_built_runs_what_it_has_the_files_for(tmp_path: Path) -> None:
+    built = kernels.built("patched")
+    argv = ["run", "qemu-virt", "-o", "smp=1", "--image", str(built.image), "--suite", "kernel"]
+    only = ["--mode", "default", "-k", "test_live_abi or (kexec-file and kernel)"]
+    done = ran([*argv, *only], tmp_path, limit_s=LIMIT_S)
+    assert done.code == 0, done.story()
+    assert done.verdicts == {"PASS", "UNSUPPORTED"}, done.story()
+    assert "no headers" in done.out, done.story()
+    assert built.digest[:12] in done.out, done.story()
