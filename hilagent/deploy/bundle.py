@@ -18,12 +18,13 @@ from hilagent import errors
 from hilagent.link.packed import struct_of
 
 MAGIC, VERSION = int.from_bytes(b"HILBNDL\0", "little"), 1
-MEMBERS = ("kernel", "rootfs", "dtb", "cmdline", "jobs", "vectors")
+MEMBERS = ("kernel", "dtb", "cmdline", "jobs", "vectors", "rootfs")
 """Names of members, all optional here; whoever unpacks says what is needed.
 
 ``kernel``: an arm64 Image. ``rootfs``: its initrd. ``dtb``: a device tree to be used
 instead of the one that the payload was entered with. ``cmdline``: UTF-8 text.
 ``jobs``: JSON text, for people and for the host. ``vectors``: a table for the slot.
+In this order: a kernel that retained its initrd has the end of the bundle already.
 """
 ALIGN = 4096
 HEAD_BYTES = 512

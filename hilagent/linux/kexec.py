@@ -26,6 +26,9 @@ CALLS: Mapping[Syscall, str] = {"file": "kexec_file_load", "load": "kexec_load"}
 Source = Path | bytes | str
 """A file here, its content, or the path of a file on the board."""
 FOLDER = "/run/hilagent"
+RETAINED = "/sys/firmware/initrd"
+"""What a kernel was started with, if its command line says ``retain_initrd`` (6.12's
+init/initramfs.c)."""
 OURS, TOOLS = "/sbin/hilkexec", "kexec"
 _HAVE = '[ -x "$1" ] && exit 0; command -v kexec >/dev/null && exit 1; exit 2'
 _MAGIC, _MAGIC_AT = b"ARM\x64", 56
@@ -104,13 +107,22 @@ def check_image(data: bytes, name: Path | str) -> None:
 
 
 def place(
-    connection: Connection, source: Source, name: str, deadline: Deadline, progress: Progress
+    connection: Connection,
+    source: Source,
+    name: str,
+    deadline: Deadline,
+    progress: Progress,
+    retained: int = 0,
 ) -> str:
-    """Return the path of ``source`` on the board, uploaded as ``name`` if it isn't there."""
+    """Return the path of ``source`` on the board, uploaded as ``name`` if it isn't there.
+
+    Args:
+        retained: how many bytes at its end may be the initrd that this kernel retained.
+    """
     if isinstance(source, str):
         return source
-    remote = f"{FOLDER}/{name}"
-    connection.put(source, remote, deadline, progress)
+    remote, tail = f"{FOLDER}/{name}", (RETAINED if retained else "", retained)
+    connection.put(source, remote, deadline, progress, tail=tail)
     return remote
 
 

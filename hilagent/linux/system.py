@@ -127,11 +127,14 @@ class System:
         deadline: Deadline,
         crash: bool = False,
         syscall: kexec.Syscall = "file",
+        retained: int = 0,
         progress: Progress = silent,
     ) -> tuple[int, int] | None:
         """Load the next kernel (or the crash kernel), uploading what isn't there yet.
 
         Args:
+            retained: how many bytes at the end of ``initrd`` this kernel may have retained of
+                its own; then they aren't sent.
             progress: told about the bytes of each upload.
 
         Returns the physical addresses of its first and last byte, None where nobody says.
@@ -147,11 +150,12 @@ class System:
             kexec.check_image(_head(image), name)
         kind = "crash" if crash else "next"
 
-        def place(source: kexec.Source, what: str) -> str:
-            return kexec.place(self.connection, source, f"{kind}-{what}", deadline, progress)
+        def place(source: kexec.Source, what: str, retained: int) -> str:
+            name = f"{kind}-{what}"
+            return kexec.place(self.connection, source, name, deadline, progress, retained)
 
-        there = place(image, "image")
-        root = place(initrd, "initrd") if initrd else None
+        there = place(image, "image", 0)
+        root = place(initrd, "initrd", retained) if initrd else None
         argv = self._program(deadline).load(there, root, cmdline, crash=crash, syscall=syscall)
         last_s = max((line.at_s for line in self.dmesg(deadline)), default=-1.0)
         call = f"loading the {kind} kernel by {kexec.CALLS[syscall]}"

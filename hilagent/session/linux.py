@@ -183,6 +183,7 @@ class LinuxBench:
         spec = self._board.linux
         assert spec is not None
         words = [f"console={spec.console}", f"hilagent.ip={spec.ip}", f"hilagent.run={run_id}"]
+        words.append("retain_initrd")  # the next kernel's is the same: see kexec.RETAINED
         words += [] if crash else [f"crashkernel={spec.crashkernel}"]
         return " ".join([*words, *MODES[boot.mode].split(), *spec.cmdline.split()])
 

@@ -130,7 +130,7 @@ class Restarts:
         built, trip = self._bench.prepare(boot), Trip(way, running.boot, boot.kernel, new_run_id())
         cmdline = self._bench.cmdline(boot, trip.run_id, crash=way.kind == "crash")
         image, initrd = built.kernel.image.read_bytes(), built.initrd()
-        if not self._load(running, trip, image, initrd, cmdline):
+        if not self._load(running, trip, image, initrd, cmdline, len(initrd)):
             return trip
 
         def arrive(line: Line) -> None:
@@ -148,8 +148,9 @@ class Restarts:
         from hilagent.payload import cargo
 
         trip = Trip(way, running.boot, "payload", new_run_id())
-        data = self._bundle(boot, trip)
-        if not self._load(running, trip, self._image(), data, f"hilagent.run={trip.run_id}"):
+        data, cmdline = self._bundle(boot, trip), f"hilagent.run={trip.run_id}"
+        retained = len(self._bench.prepare(boot).initrd())
+        if not self._load(running, trip, self._image(), data, cmdline, retained):
             return trip
         index = bundle.parse_index(data[: bundle.HEAD_BYTES], len(data))
 
@@ -195,7 +196,9 @@ class Restarts:
         }
         return bundle.pack(members)
 
-    def _load(self, running: Linux, trip: Trip, image: bytes, initrd: bytes, cmdline: str) -> bool:
+    def _load(
+        self, running: Linux, trip: Trip, image: bytes, initrd: bytes, cmdline: str, retained: int
+    ) -> bool:
         """Load what comes next; False where the kernel refused it."""
         began_s, way = SYSTEM.now_s(), trip.way
         with self._journal.step(f"upload and load for a {way}") as share:
@@ -206,6 +209,7 @@ class Restarts:
                     cmdline=cmdline,
                     crash=way.kind == "crash",
                     syscall=way.syscall,
+                    retained=retained,
                     deadline=Deadline.after(LOAD_S),
                     progress=lambda at, total: share(at / total if total else 1),
                 )

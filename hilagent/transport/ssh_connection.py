@@ -131,8 +131,14 @@ class Connection:
         progress: Progress = silent,
         *,
         mode: int = 0o644,
+        tail: tuple[str, int] = ("", 0),
     ) -> bool:
         """Upload to ``remote``, all or nothing; returns False if it was there already.
+
+        Args:
+            progress: told about the bytes that are sent, maybe compressed.
+            tail: a file on the board that may hold the last so many bytes of ``data``;
+                if it does, they aren't sent.
 
         Needs no more on the board than sh, cat, mv, chmod, mkdir and sha256sum.
 
@@ -140,7 +146,7 @@ class Connection:
             LinkError: lost on the way (says how far it was), or damaged.
             LabError: no space (names the file system), or can't be written.
         """
-        return ssh_copy.put(self, data, remote, deadline, progress, mode)
+        return ssh_copy.put(self, data, remote, deadline, progress, mode, tail)
 
     def get(self, remote: str, deadline: Deadline, *, limit_bytes: int = 64 << 20) -> bytes:
         """Return the file ``remote``, as it was in one piece; LabError if it can't be read."""

@@ -5,6 +5,7 @@ dropbear brings no SFTP server, so a file goes through ``cat``, or compressed
 through ``gzip`` where the board has that and it is worth it: an emulated or small
 board spends its time on the cipher. It is written beside its place, hashed by the
 board, and moved into place only if the hash is right: nobody ever sees half a file.
+An end that the board has already, in another file, is not sent again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +25,12 @@ from hilagent.transport.ssh_channel import Done, Progress
 if TYPE_CHECKING:
     from hilagent.transport.ssh_connection import Connection
 
-_HASH = 'command -v gzip >/dev/null && echo gzip; sha256sum <"$1"'
+_HASH = 'command -v gzip >/dev/null && echo gzip; for f; do sha256sum <"$f" || echo; done'
 _PUT = """\
 export LC_ALL=C
 part="$1.part"
-if mkdir -p -- "$2" && $5 >"$part" && got=$(sha256sum <"$part"); then
+if mkdir -p -- "$2" && { $5 && cat <"${6:-/dev/null}"; } >"$part" &&
+    got=$(sha256sum <"$part"); then
     if [ "${got%% *}" != "$3" ]; then rm -f -- "$part"; exit 9; fi
     chmod "$4" "$part" && mv -f -- "$part" "$1" && exit 0
 fi
@@ -39,7 +42,7 @@ _PACK_LEVEL, _PACK_FROM, _PACK_GAIN = 1, 1 << 16, 0.8
 """As fast as a fast network; from how many bytes on; and to what part, or it goes plain."""
 _GET = 'sha256sum <"$1" && cat <"$1"'
 _DF = 'df -Pk "$1"'
-_GZIP = b"gzip\n"
+_GZIP = "gzip"
 _HASH_LINE = 64 + len("  -\n")
 _FULL = (b"No space left on device", b"Disk quota exceeded")
 _DF_S = 5.0
@@ -52,19 +55,26 @@ def put(
     deadline: Deadline,
     progress: Progress,
     mode: int,
+    tail: tuple[str, int],
 ) -> bool:
     """Upload, see :meth:`Connection.put`."""
+    held, size = tail
     _absolute(remote)
     content = _read(data) if isinstance(data, Path) else data
     digest = hashlib.sha256(content).hexdigest()
-    found, unpacks = _look(connection, remote, deadline)
+    (found, *at_end), unpacks = _look(connection, [remote, *filter(None, [held])], deadline)
     if found == digest:
         return False
+    rest = content
+    if at_end and at_end[0] == hashlib.sha256(content[len(content) - size :]).hexdigest():
+        rest = content[: len(content) - size]
+    else:
+        held = ""
     what, folder = f"the upload of {remote}", posixpath.dirname(remote)
-    packed = _packed(content) if unpacks else b""
+    packed = _packed(rest) if unpacks else b""
     argv = ["sh", "-c", _PUT, "sh", remote, folder, digest, f"{mode:o}"]
-    argv.append("gzip -dc" if packed else "cat")
-    sent = packed or content
+    argv += ["gzip -dc" if packed else "cat", held]
+    sent = packed or rest
     done = connection.run(argv, deadline=deadline, stdin=sent, doing=what, progress=progress)
     if done.status == _DAMAGED:
         hint = "the board's memory or file system changes what is written to it"
@@ -87,12 +97,16 @@ def get(connection: Connection, remote: str, deadline: Deadline, limit_bytes: in
     return content
 
 
-def _look(connection: Connection, remote: str, deadline: Deadline) -> tuple[str, bool]:
-    """Return the hash of what is there now, "" for nothing, and whether the board has gzip."""
-    what = f"looking at {remote}"
-    done = connection.run(["sh", "-c", _HASH, "sh", remote], deadline=deadline, doing=what)
-    digest = done.out.removeprefix(_GZIP)
-    return "" if done.status else digest[:64].decode("ascii", "replace"), digest != done.out
+def _look(
+    connection: Connection, paths: Sequence[str], deadline: Deadline
+) -> tuple[list[str], bool]:
+    """Return the hash of what each path holds now, "" for nothing, and whether it has gzip."""
+    what = f"looking at {paths[0]}"
+    done = connection.run(["sh", "-c", _HASH, "sh", *paths], deadline=deadline, doing=what)
+    lines = done.out.decode("ascii", "replace").splitlines()
+    unpacks = lines[:1] == [_GZIP]
+    hashes = [line[:64].strip() for line in lines[unpacks:]]
+    return (hashes + [""] * len(paths))[: len(paths)], unpacks
 
 
 def _packed(content: bytes) -> bytes:

@@ -51,6 +51,27 @@ def test_a_board_without_gzip_gets_it_as_it_is(tmp_path: Path) -> None:
     assert told[-1] == (len(data), len(data))
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["held", "other"])
+def test_an_end_that_the_board_holds_is_not_sent_again(
+    to: Connection, tmp_path: Path, there: bool
+) -> None:
+    head, tail, path = os.urandom(70_000), os.urandom(300_000), tmp_path / "bundle"
+    held = tmp_path / "initrd"
+    held.write_bytes(tail if there else tail[:-1] + b"x")
+    told: list[int] = []
+    data = head + tail
+    assert to.put(
+        data, str(path), soon(), lambda sent, size: told.append(size), tail=(str(held), len(tail))
+    )
+    assert path.read_bytes() == data
+    assert told[-1] == (len(head) if there else len(data))
+    assert to.put(tail, str(tmp_path / "alone"), soon(), tail=(str(held), len(tail)))
+    assert (tmp_path / "alone").read_bytes() == tail
+    absent = str(tmp_path / "absent")
+    assert to.put(data, str(tmp_path / "again"), soon(), tail=(absent, len(tail)))
+    assert (tmp_path / "again").read_bytes() == data
+
+
 def test_an_upload_replaces_what_is_there_and_sets_its_mode(to: Connection, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.write_bytes(b"new")
