@@ -98,6 +98,8 @@ class QemuSpec:
     """An emulated board: what QEMU is started with.
 
     Attributes:
+        firmware: what runs first; or a ``kernel`` with its ``initrd`` and the arguments
+            ``append``, started by QEMU itself: a board that boots a system of its own.
         machine: of ``-machine``, with its properties.
         binary: looked up in PATH.
         args: further arguments, after ours.
@@ -109,10 +111,19 @@ class QemuSpec:
     cpu: Annotated[str, Matches(r"[A-Za-z0-9._,=+-]{1,100}", "a QEMU CPU model")]
     smp: Annotated[int, Between(1, 64)]
     memory_mib: Annotated[int, Between(128, 65536)]
-    firmware: Firmware
+    firmware: Firmware | None = None
+    kernel: Text | None = None
+    initrd: Text | None = None
+    append: Text | None = None
     binary: Text = "qemu-system-aarch64"
     package: Text = "qemu-system-arm"
     args: tuple[Text, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.firmware is None) == (self.kernel is None):
+            raise ValueError("an emulated board needs either 'firmware' or 'kernel'")
+        if self.kernel is None and (self.initrd or self.append):
+            raise ValueError("'initrd' and 'append' belong to a 'kernel'")
 
 
 @dataclass(frozen=True)
@@ -224,13 +235,32 @@ class Ssh:
 
 
 @dataclass(frozen=True)
+class OsSpec:
+    """The system that this board boots by itself, for one without a U-Boot to talk to.
+
+    Payload and kernels are started from it by kexec, so it needs root, kexec-tools (or
+    hilagent's own loader) and a kernel at EL2.
+
+    Attributes:
+        ssh: how it is reached; ``hilagent trust`` pins its host key.
+        boot_timeout_s: from power on until it answers by SSH.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    ssh: Ssh
+    boot_timeout_s: Seconds = 300.0
+
+
+@dataclass(frozen=True)
 class LinuxSpec:
-    """How this board runs a Linux that U-Boot starts with our root file system.
+    """How this board runs a Linux with our root file system.
 
     Attributes:
         console: of the kernel's command line, e.g. ``ttyAMA0``.
         kernel_addr, ramdisk_addr: where U-Boot loads to; the kernel's is 2 MiB
-            aligned (Documentation/arch/arm64/booting.rst), and both are free RAM.
+            aligned (Documentation/arch/arm64/booting.rst), and both are free RAM. A board
+            without a U-Boot has none.
         start: ``booti``, or ``bootefi``: U-Boot's EFI, which tells a GICv3's LPI tables to
             every later kernel; the kernel needs CONFIG_EFI.
         cmdline: more arguments of the kernel, e.g. a network driver's.
@@ -245,9 +275,9 @@ class LinuxSpec:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     console: Annotated[str, Matches(r"[A-Za-z0-9,]{1,40}", "a console of Linux, e.g. ttyS0,115200")]
-    kernel_addr: Address
-    ramdisk_addr: Address
     ssh: Ssh
+    kernel_addr: Address = 0
+    ramdisk_addr: Address = 0
     start: Literal["booti", "bootefi"] = "booti"
     cmdline: Annotated[str, Matches(r"[A-Za-z0-9_./:,=+@%\- ]{0,120}", "kernel arguments")] = ""
     ip: Annotated[str, Matches(r"[A-Za-z0-9.:-]{1,100}", "an ip= of the kernel")] = "dhcp"
@@ -305,6 +335,7 @@ class Board:
     transfers: Annotated[tuple[Literal["tftp", "ymodem"], ...], Length(1, 2)] = ("ymodem",)
     qemu: QemuSpec | None = None
     uboot: UBootSpec | None = None
+    os: OsSpec | None = None
     linux: LinuxSpec | None = None
     options: Mapping[Name, Option] = field(default_factory=dict)
     source: Path | None = None
@@ -317,8 +348,15 @@ class Board:
             )
         if self.qemu is not None and not self.emulated:
             raise ValueError("a board with a 'qemu' block is emulated: expected emulated: true")
-        if self.linux is not None and self.linux.ssh.via == "qemu" and self.qemu is None:
-            raise ValueError("ssh via qemu needs a 'qemu' block")
+        for block in (self.linux, self.os):
+            if block is not None and block.ssh.via == "qemu" and self.qemu is None:
+                raise ValueError("ssh via qemu needs a 'qemu' block")
+        if self.uboot is not None and self.os is not None:
+            raise ValueError("'uboot' and 'os' exclude each other: one starts what we bring")
+        if self.uboot is not None and self.linux is not None:
+            for name in ("kernel_addr", "ramdisk_addr"):
+                if not getattr(self.linux, name):
+                    raise ValueError(f"linux needs '{name}' where U-Boot loads it")
         tftp = self.uboot is not None and self.uboot.network.mode != "none"
         if "tftp" in self.transfers and not tftp:
             raise ValueError("transfer tftp needs a U-Boot with a network")

@@ -46,7 +46,8 @@ def target_of(board: Board, system: str) -> ssh.Target:
     Raises:
         errors.UsageError: its file does not say how.
     """
-    address = board.linux.ssh if board.linux is not None else None
+    block = board.os if system == "os" and board.os is not None else board.linux
+    address = block.ssh if block is not None else None
     if address is None or address.host is None:
         hint = "a system that hilagent builds itself, such as an emulated board's, needs no trust"
         raise errors.UsageError(f"{board.name} has no 'linux.ssh' with a host", hint=hint)

@@ -24,7 +24,7 @@ def open(board: Board, tftp_dir: Path | None = None) -> Power:
     if board.power.kind == "command":
         return CommandPower(board.power)
     if board.qemu is not None:
-        ssh = board.linux.ssh if board.linux is not None else None
-        forward = (ssh.port,) if ssh is not None and ssh.via == "qemu" else ()
+        ssh = [block.ssh for block in (board.linux, board.os) if block is not None]
+        forward = tuple({each.port for each in ssh if each.via == "qemu"})
         return QemuPower(board.qemu, tftp_dir, forward=forward)
     raise AgentBug(f"board {board.name} has no way to be switched")

@@ -162,12 +162,6 @@ class QemuPower:
         spec = self._spec
         if not shutil.which(spec.binary):
             raise LabError(f"{spec.binary} isn't installed", hint=f"apt install {spec.package}")
-        firmware = spec.firmware
-        if not Path(firmware.path).is_file():
-            raise LabError(
-                f"the firmware {firmware.path} isn't installed",
-                hint=f"apt install {firmware.package}",
-            )
         wrapper = shutil.which("setpriv")
         if not wrapper:
             raise LabError("setpriv isn't installed", hint="apt install util-linux")
@@ -176,10 +170,27 @@ class QemuPower:
             *("-name", "hilagent,debug-threads=on"),
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", spec.machine, "-cpu", spec.cpu),
-            *("-smp", str(spec.smp), "-m", str(spec.memory_mib), "-bios", firmware.path),
+            *("-smp", str(spec.smp), "-m", str(spec.memory_mib)),
+            *self._first(),
             *self._network(),
             *spec.args,
         ]
+
+    def _first(self) -> Sequence[str]:
+        """Return what runs first: firmware, or a system that QEMU starts itself."""
+        spec, firmware = self._spec, self._spec.firmware
+        if firmware is not None:
+            if not Path(firmware.path).is_file():
+                raise LabError(
+                    f"the firmware {firmware.path} isn't installed",
+                    hint=f"apt install {firmware.package}",
+                )
+            return ("-bios", firmware.path)
+        given = (("-kernel", spec.kernel), ("-initrd", spec.initrd), ("-append", spec.append))
+        for option, path in given[:2]:
+            if path and not Path(path).is_file():
+                raise LabError(f"qemu.{option[1:]}: there is no file {path}")
+        return [word for option, value in given if value for word in (option, value)]
 
     def _network(self) -> Sequence[str]:
         if self._tftp_dir is None:

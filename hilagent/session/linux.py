@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hilagent.linux.probe import Probe
     from hilagent.linux.system import System
     from hilagent.power import Power
+    from hilagent.session.own import OwnSystem
     from hilagent.transport.ssh_target import Target
 
 SYSTEM_NAME = "rootfs"
@@ -50,6 +51,7 @@ MODES = {
 FOUND = frozenset({"debian"})
 """Kernels that aren't built from Debian's source."""
 DEFAULT_MODES = ("", "nvhe", "none")
+FIRST = b"Booting Linux on physical CPU"
 READY = rb"hilagent-rootfs ready RUN=([0-9a-f]{16})"
 UP = rb"hilagent-rootfs up RUN=([0-9a-f]{16})"
 """What it says before it looks for a network: from here on, the kernel isn't to blame."""
@@ -178,6 +180,31 @@ class LinuxBench:
         line.position = position
         return self.arrived(boot, run_id, line)
 
+    def start_by_kexec(self, own: OwnSystem, system: System, boot: Boot) -> Linux:
+        """Let the board's own system start ``boot`` by kexec, and wait until it answers.
+
+        Raises:
+            errors.LabError: also where nothing came of the kexec: that is not the kernel's.
+        """
+        from hilagent.session.own import shared
+
+        built, run_id = self.prepare(boot), new_run_id()
+        with self._journal.step(f"upload {boot} and kexec it") as share:
+            line = own.kexec(
+                system, built.kernel.image.read_bytes(), built.initrd(),
+                self.cmdline(boot, run_id), progress=shared(share),
+            )  # fmt: skip
+        since = line.position
+        try:
+            return self.arrived(boot, run_id, line)
+        except errors.TargetHang as exc:
+            if FIRST in line.console.cut(since, _MOST_CONSOLE)[1]:
+                raise
+            raise errors.LabError(
+                f"the board's own system did a kexec, and {boot} never said a word",
+                hint="does its kernel support kexec on this board? try: kexec -l ...; kexec -e",
+            ) from exc
+
     def cmdline(self, boot: Boot, run_id: str, *, crash: bool = False) -> str:
         """Return the arguments of the kernel of ``boot``."""
         spec = self._board.linux
@@ -278,15 +305,13 @@ class LinuxBench:
     def _target(self) -> Target:
         """Return where our own root file system answers: its host key was built in."""
         from hilagent.build.keys import lab_keys
-        from hilagent.power import QemuPower
+        from hilagent.session.own import address_of
         from hilagent.transport import known
         from hilagent.transport.ssh_target import Target
 
         assert self._board.linux is not None
         address, keys = self._board.linux.ssh, lab_keys()
-        host, port = address.host or "127.0.0.1", address.port
-        if isinstance(self._power, QemuPower):
-            port = self._power.forwarded(address.port)
+        host, port = address_of(address, self._power)
         system, pinned = f"{self._board.name}/{SYSTEM_NAME}", self._folder / "known_hosts"
         known.pin(pinned, system, known.HostKey.parse(keys.host_public))
         return Target(host, port, address.user, keys.client, system, pinned)

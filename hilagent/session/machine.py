@@ -11,8 +11,9 @@
         |                        v  '-- power ----'
         '------- power --------- unknown <---- a crash, a hang, a failed transition
 
-From *unknown* there is one way only: power. A handle (U-Boot, payload) that
-was lent in a state raises StateError once that state has been left.
+A board without a U-Boot boots a system of its own instead, and kexec is what leaves
+that. From *unknown* there is one way only: power. A handle (U-Boot, payload) that was
+lent in a state raises StateError once that state has been left.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from hilagent.journal import Journal
 if TYPE_CHECKING:
     from hilagent.console import Console
     from hilagent.console.uboot import UBoot
+    from hilagent.linux.system import System
     from hilagent.payload import Payload
     from hilagent.session.linux import Boot, Linux
     from hilagent.session.restart import Trip
@@ -42,6 +44,7 @@ class State(enum.Enum):
 
     OFF = "off"
     UBOOT = "U-Boot"
+    OS = "its own system"
     PAYLOAD = "payload"
     LINUX = "Linux"
     UNKNOWN = "unknown"
@@ -54,6 +57,10 @@ class Bench(Protocol):
     ``off`` always works, from whatever an earlier call left.
     """
 
+    @property
+    def base(self) -> State:
+        """Where power brings the board: U-Boot, or its own system."""
+
     def on(self) -> None:
         """Switch on, and open the console if power made a new one."""
 
@@ -63,7 +70,10 @@ class Bench(Protocol):
     def uboot(self) -> UBoot:
         """Return U-Boot's prompt; the board has just been switched on."""
 
-    def payload(self, uboot: UBoot) -> Payload:
+    def own_system(self) -> System:
+        """Return the board's own system; the board has just been switched on."""
+
+    def payload(self, base: UBoot | System) -> Payload:
         """Load the payload, verify it, start it, and say hello."""
 
     def load(self, payload: Payload, subject: Subject) -> None:
@@ -72,7 +82,7 @@ class Bench(Protocol):
     def prepare(self, boot: Boot) -> None:
         """Build what ``boot`` needs; takes minutes where nothing is cached."""
 
-    def linux(self, uboot: UBoot, boot: Boot) -> Linux:
+    def linux(self, base: UBoot | System, boot: Boot) -> Linux:
         """Load a kernel, start it, and wait until it answers."""
 
     def console(self) -> Console:
@@ -102,7 +112,7 @@ class Machine:
         self._state = State.OFF
         self._epoch = 0
         self._subject: Subject | None = None
-        self._uboot: UBoot | None = None
+        self._base: UBoot | System | None = None
         self._payload: Payload | None = None
         self._linux: Linux | None = None
         self._boot_wanted: Boot | None = None
@@ -118,11 +128,18 @@ class Machine:
         """Return a handle of U-Boot's prompt, from power if need be.
 
         Raises:
+            errors.Unsupported: this board has none.
             errors.LabError: it wasn't reached in ``TRIES`` tries.
         """
-        if self._state is not State.UBOOT:
-            self._from_power(State.UBOOT)
-        return cast("UBoot", self._lend(self._uboot))
+        if self._bench.base is not State.UBOOT:
+            raise errors.Unsupported(f"this board has no U-Boot; it boots {State.OS.value}")
+        self.reach_base()
+        return cast("UBoot", self._lend(self._base))
+
+    def reach_base(self) -> None:
+        """Be where power brings the board; raises as :meth:`uboot` does."""
+        if self._state is not self._bench.base:
+            self._from_power(self._bench.base)
 
     def payload(self, subject: Subject) -> Payload:
         """Return a handle of the payload with ``subject`` under test.
@@ -215,7 +232,7 @@ class Machine:
                 return
             except errors.LabError as exc:
                 failure = exc
-                prompted = prompted or self._state is State.UBOOT
+                prompted = prompted or self._state is self._bench.base
                 self._enter(State.UNKNOWN)
                 self._journal.note(f"try {attempt} of {TRIES}: {exc}", blame="infra")
             except errors.WorldError as exc:
@@ -229,35 +246,37 @@ class Machine:
         message = f"{goal.value} not reached in {TRIES} tries: {failure}"
         hint = failure.hint if failure else ""
         given_up = errors.LabError(message, hint=hint)
-        for lost in [goal] if prompted else State:  # what U-Boot can't start, it alone is lost
+        for lost in [goal] if prompted else State:  # what the base can't start, it alone is lost
             self._given_up[lost] = given_up
         raise given_up from failure
 
     def _boot(self, goal: State) -> None:
-        if not (self._state is State.UBOOT and goal is not State.UBOOT):
-            self._power_to_uboot()
+        base = self._bench.base
+        if not (self._state is base and goal is not base):
+            self._power_to_base()
+        assert self._base is not None
         if goal is State.PAYLOAD:
-            assert self._uboot is not None
             with self._journal.step("start the payload"):
-                self._payload = self._bench.payload(self._uboot)
+                self._payload = self._bench.payload(self._base)
             self._enter(State.PAYLOAD)
         if goal is State.LINUX:
-            assert self._uboot is not None
             assert self._boot_wanted is not None
             with self._journal.step(f"start {self._boot_wanted}"):
-                self._linux = self._bench.linux(self._uboot, self._boot_wanted)
+                self._linux = self._bench.linux(self._base, self._boot_wanted)
             self._enter(State.LINUX)
 
-    def _power_to_uboot(self) -> None:
+    def _power_to_base(self) -> None:
         if self._state is not State.OFF:
             self.off()
         self.boots += 1
         with self._journal.step("power on"):
             self._enter(State.UNKNOWN)
             self._bench.on()
-        with self._journal.step("reach U-Boot"):
-            self._uboot = self._bench.uboot()
-        self._enter(State.UBOOT)
+        base = self._bench.base
+        with self._journal.step(f"reach {base.value}"):
+            uboot = base is State.UBOOT
+            self._base = self._bench.uboot() if uboot else self._bench.own_system()
+        self._enter(base)
 
     def _load(self, subject: Subject) -> None:
         assert self._payload is not None

@@ -25,7 +25,8 @@ from hilagent.console import Console
 from hilagent.journal import Journal
 from hilagent.session import lock, signals
 from hilagent.session.linux import Boot, Linux, LinuxBench
-from hilagent.session.machine import Machine
+from hilagent.session.machine import Machine, State
+from hilagent.session.own import KEXEC_S, OwnSystem, shared
 from hilagent.session.restart import Restarts
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
@@ -35,6 +36,7 @@ from hilagent.session.subject import Subject
 if TYPE_CHECKING:
     from hilagent.console.line import Line
     from hilagent.console.uboot import UBoot
+    from hilagent.linux.system import System
     from hilagent.payload import Payload
     from hilagent.power import Power
 
@@ -136,6 +138,7 @@ class RealBench:
             settings.board, journal, self._power, self.console, self._stalled_s, served,
             settings.request.own,
         )  # fmt: skip
+        self._own = OwnSystem(settings.board, journal, self._power, self.console)
 
     def build(self) -> None:
         """Build the payload, once a run and before power is on."""
@@ -161,6 +164,11 @@ class RealBench:
     def powered(self) -> bool | None:
         """Return whether the board has power."""
         return self._power.state()
+
+    @property
+    def base(self) -> State:
+        """Where power brings the board."""
+        return State.UBOOT if self._settings.board.uboot is not None else State.OS
 
     def on(self) -> None:
         from hilagent import transport
@@ -198,14 +206,22 @@ class RealBench:
         self._journal.write("facts", uboot=version)
         return uboot
 
-    def payload(self, uboot: UBoot) -> Payload:
+    def own_system(self) -> System:
+        return self._own.reach()
+
+    def payload(self, base: UBoot | System) -> Payload:
         from hilagent import deploy
+        from hilagent.console.uboot import UBoot
 
         board = self._settings.board
+        if not isinstance(base, UBoot):
+            with self._journal.step("kexec the payload") as share:
+                line = self._own.kexec(base, self._image, progress=shared(share))
+            return self._connect(Deadline.after(KEXEC_S + board.payload.timeout_s), line)
         by = deploy.transfer(board, self._settings.transfer, tftp_dir=self._served)
         with self._journal.step(f"load the payload by {by.name}") as progress:
             started = deploy.start_payload(
-                uboot,
+                base,
                 self._image,
                 by,
                 progress=lambda done, total: progress(done / total),
@@ -218,11 +234,14 @@ class RealBench:
     def prepare(self, boot: Boot) -> None:
         self.linux_bench.prepare(boot)
 
-    def linux(self, uboot: UBoot, boot: Boot) -> Linux:
+    def linux(self, base: UBoot | System, boot: Boot) -> Linux:
         from hilagent import deploy
+        from hilagent.console.uboot import UBoot
 
+        if not isinstance(base, UBoot):
+            return self.linux_bench.start_by_kexec(self._own, base, boot)
         by = deploy.transfer(self._settings.board, self._settings.transfer, tftp_dir=self._served)
-        return self.linux_bench.start(uboot, boot, by)
+        return self.linux_bench.start(base, boot, by)
 
     def load(self, payload: Payload, subject: Subject) -> None:
         payload.vectors(subject.target, subject.blob, subject.offset, serves_el2=subject.serves_el2)

@@ -17,6 +17,7 @@ from hilagent import errors
 from hilagent.clock import SYSTEM, Deadline
 from hilagent.journal import Journal
 from hilagent.session.linux import READY, UP, Boot, Linux, LinuxBench, check_network, new_run_id
+from hilagent.session.own import shared
 
 if TYPE_CHECKING:
     from hilagent.console import Console
@@ -174,9 +175,7 @@ class Restarts:
             raise errors.StateError(trip.no_cargo or "this payload was entered without a bundle")
         began_s = SYSTEM.now_s()
         with self._journal.step("the payload starts the kernel") as share:
-            done = hand_over(
-                payload, trip.cargo, progress=lambda at, total: share(at / total if total else 1)
-            )
+            done = hand_over(payload, trip.cargo, progress=shared(share))
         line = self._console().take("Linux, from the payload")
         linux = self._bench.arrived(boot, trip.run_id, line)
         took_s = SYSTEM.now_s() - began_s
@@ -211,7 +210,7 @@ class Restarts:
                     syscall=way.syscall,
                     retained=retained,
                     deadline=Deadline.after(LOAD_S),
-                    progress=lambda at, total: share(at / total if total else 1),
+                    progress=shared(share),
                 )
             except (errors.Unsupported, errors.TargetError) as refusal:
                 trip.refused = refusal

@@ -85,7 +85,7 @@ class Session:
     def console(self) -> Console:
         """Return the console of the board, which is switched on for it if it is off."""
         if self.state is State.OFF:
-            self._machine.uboot()
+            self._machine.reach_base()
         return self._console()
 
     def uboot(self) -> UBoot:
@@ -125,10 +125,10 @@ class Session:
         )
 
     def starts_from_power(self) -> bool:
-        """Return whether the board comes to its U-Boot from power: evidence after a silence."""
+        """Return whether the board comes up from power: evidence after a silence."""
         self.taint("does it start from power?")
         try:
-            self.uboot()
+            self._machine.reach_base()
         except errors.LabError:
             return False
         return True

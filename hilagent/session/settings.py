@@ -88,12 +88,13 @@ def look_up(request: Request) -> Settings:
     from hilagent.session import linux, subject
 
     found = board.load(request.board, options=request.options, dirs=request.boards)
+    if found.uboot is None and found.os is None:
+        hint = "its file needs a block 'uboot', or 'os': the system that it boots by itself"
+        raise errors.UsageError(f"{found.name} has no way in", hint=hint)
     transfer = request.transfer or found.transfers[0]
-    if transfer not in found.transfers:
-        known = ", ".join(found.transfers)
+    if transfer not in found.transfers or (request.transfer and found.uboot is None):
+        known = ", ".join(found.transfers if found.uboot else ["kexec, from its own system"])
         raise errors.UsageError(f"{found.name} can't load by {transfer}", hint=f"it can by {known}")
-    if found.uboot is None:
-        raise errors.UsageError(f"{found.name} has no U-Boot, and there is no other way in yet")
     profile = abi.load(request.abi)
     names = request.vectors or subject.REFERENCES
     subjects = tuple(subject.resolve(name, profile) for name in names)

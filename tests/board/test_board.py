@@ -37,6 +37,7 @@ def test_the_emulated_board_is_what_its_file_says() -> None:
     assert virt.source == SHIPPED / "qemu-virt.yaml"
     assert virt.qemu is not None
     assert virt.qemu.machine == "virt,virtualization=on"
+    assert virt.qemu.firmware is not None
     assert virt.qemu.firmware.path == "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
     assert (virt.cpus, virt.qemu.smp) == (4, 4)
     assert virt.uboot is not None
@@ -175,6 +176,10 @@ def test_a_field_that_is_unknown_missing_double_or_out_of_range_is_an_error(tmp_
         ("linux: {ssh: {via: address}}", "ssh needs a 'host'"),
         ("linux: {cmdline: 'a; b'}", "linux.cmdline: expected kernel arguments"),
         ("linux: {crashkernel: lots}", "linux.crashkernel: expected a size like 160M"),
+        ("linux: {ramdisk_addr: 0}", "linux needs 'ramdisk_addr' where U-Boot loads it"),
+        ("qemu: {kernel: Image}", "qemu: an emulated board needs either 'firmware' or 'kernel'"),
+        ("qemu: {append: quiet}", "qemu: 'initrd' and 'append' belong to a 'kernel'"),
+        ("os: {ssh: {via: qemu}}", "'uboot' and 'os' exclude each other"),
     ],
 )
 def test_what_does_not_fit_together_is_an_error(tmp_path: Path, block: str, said: str) -> None:

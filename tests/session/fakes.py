@@ -14,9 +14,10 @@ from hilagent.board import Board
 from hilagent.console import Console
 from hilagent.console.uboot import UBoot
 from hilagent.journal import Journal
+from hilagent.linux.system import System
 from hilagent.payload import Payload
 from hilagent.session.linux import Boot, Linux
-from hilagent.session.machine import Machine
+from hilagent.session.machine import Machine, State
 from hilagent.session.session import Session
 from hilagent.session.settings import Request, Settings
 from hilagent.session.subject import Subject
@@ -43,6 +44,7 @@ class FakeBench:
         self.fail: dict[str, list[BaseException | None]] = {}
         self.boot = 0
         self.has_power: bool | None = None
+        self.starts_in = State.UBOOT
         self.payload_class: type = FakeThing
 
     def _do(self, name: str) -> None:
@@ -58,11 +60,19 @@ class FakeBench:
     def off(self) -> None:
         self._do("off")
 
+    @property
+    def base(self) -> State:
+        return self.starts_in
+
     def uboot(self) -> UBoot:
         self._do("uboot")
         return cast(UBoot, FakeThing(self.boot))
 
-    def payload(self, uboot: UBoot) -> Payload:
+    def own_system(self) -> System:
+        self._do("own_system")
+        return cast(System, FakeThing(self.boot))
+
+    def payload(self, base: UBoot | System) -> Payload:
         self._do("payload")
         return cast(Payload, self.payload_class(self.boot))
 
@@ -72,7 +82,7 @@ class FakeBench:
     def prepare(self, boot: Boot) -> None:
         self._do(f"prepare {boot}")
 
-    def linux(self, uboot: UBoot, boot: Boot) -> Linux:
+    def linux(self, base: UBoot | System, boot: Boot) -> Linux:
         self._do(f"linux {boot}")
         return self.runs(boot)
 

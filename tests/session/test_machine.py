@@ -288,3 +288,29 @@ def test_a_kernel_that_another_one_started_is_a_state_like_any_other(
     bench.did.clear()
     machine.linux(NO_KVM)
     assert bench.did == []
+
+
+@pytest.fixture
+def own(bench: FakeBench) -> FakeBench:
+    bench.starts_in = State.OS
+    return bench
+
+
+def test_a_board_without_u_boot_is_left_through_its_own_system(
+    machine: Machine, own: FakeBench
+) -> None:
+    machine.payload(STUB)
+    assert own.did == ["on", "own_system", "payload", "load reference-stub"]
+    own.did.clear()
+    machine.linux(Boot("patched"))
+    assert own.did == ["prepare patched", "off", "on", "own_system", "linux patched"]
+    own.did.clear()
+    machine.reach_base()
+    assert own.did == ["off", "on", "own_system"]
+    assert machine.state is State.OS
+
+
+def test_a_board_without_u_boot_can_not_lend_one(machine: Machine, own: FakeBench) -> None:
+    with pytest.raises(errors.Unsupported, match="this board has no U-Boot"):
+        machine.uboot()
+    assert own.did == []

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The system that a board boots by itself, and kexec out of it: for a board without a U-Boot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hilagent import errors
+from hilagent.board import Board
+from hilagent.board.model import Ssh
+from hilagent.clock import Deadline
+from hilagent.journal import Journal
+
+if TYPE_CHECKING:
+    from hilagent.console import Console
+    from hilagent.console.line import Line
+    from hilagent.linux.system import System
+    from hilagent.power import Power
+    from hilagent.transport.ssh import Progress
+
+NAME = "os"
+"""Whose host key it is, see :data:`hilagent.session.linux.SYSTEM_NAME`."""
+KEXEC_S = 30.0
+"""From asking for a kexec until the next image runs: a server's devices take their time."""
+_LOAD_S, _ASK_S = 300.0, 20.0
+
+
+class OwnSystem:
+    """Reaches a board's own system after power on, and leaves it by kexec.
+
+    Args:
+        console: returns the console that is open now.
+    """
+
+    def __init__(
+        self, board: Board, journal: Journal, power: Power, console: Callable[[], Console]
+    ) -> None:
+        self._board, self._journal = board, journal
+        self._power, self._console = power, console
+        self._boots: set[str] = set()
+
+    def reach(self) -> System:
+        """Wait until it answers by SSH.
+
+        Raises:
+            errors.LabError: it doesn't in time, its key is another one, or it is still the
+                boot from before power was cycled.
+        """
+        from hilagent.linux.system import System
+        from hilagent.transport import known, ssh
+
+        spec = self._board.os
+        assert spec is not None  # settings.look_up refused a board without a way in
+        host, port = address_of(spec.ssh, self._power)
+        key = Path(spec.ssh.key).expanduser() if spec.ssh.key else None
+        name = f"{self._board.name}/{NAME}"
+        target = ssh.Target(host, port, spec.ssh.user, key, name, known.path_of(self._board.name))
+        connection = ssh.connect(target, Deadline.after(spec.boot_timeout_s))
+        system = System(connection, None)
+        facts = system.facts(Deadline.after(_ASK_S))
+        if facts.boot_id in self._boots:
+            connection.close()
+            raise errors.LabError(
+                f"{name} is still the boot from before power was cycled",
+                hint="check that the power switch really switches this board",
+            )
+        self._boots.add(facts.boot_id)
+        self._journal.write("facts", own_system=facts.release)
+        return system
+
+    def kexec(
+        self,
+        system: System,
+        image: bytes,
+        initrd: bytes = b"",
+        cmdline: str = "",
+        *,
+        progress: Progress,
+    ) -> Line:
+        """Start ``image``; return the line on which it will say its first word.
+
+        Raises:
+            errors.LabError: the upload failed, or the kernel doesn't take it.
+        """
+        try:
+            self._load(system, image, initrd, cmdline, progress)
+        except errors.Unsupported as exc:
+            raise errors.LabError(
+                f"the board's own system can't start another kernel: {exc.message}", hint=exc.hint
+            ) from exc
+        line = self._console().take("whoever comes after the board's own system")
+        line.skip()
+        system.kexec_exec(Deadline.after(KEXEC_S))
+        return line
+
+    def _load(
+        self, system: System, image: bytes, initrd: bytes, cmdline: str, progress: Progress
+    ) -> None:
+        """Load by kexec_file_load; by kexec_load where the kernel lacks that."""
+        deadline = Deadline.after(_LOAD_S)
+        try:
+            system.kexec_load(
+                image, initrd=initrd or None, cmdline=cmdline, deadline=deadline, progress=progress
+            )
+        except errors.Unsupported as exc:
+            if "ENOSYS" not in exc.message:
+                raise
+            system.kexec_load(
+                image, initrd=initrd or None, cmdline=cmdline, deadline=deadline, syscall="load",
+                progress=progress,
+            )  # fmt: skip
+
+
+def address_of(ssh: Ssh, power: Power) -> tuple[str, int]:
+    """Return host and port; where an emulator forwards one, that of the loopback."""
+    from hilagent.power import QemuPower
+
+    if isinstance(power, QemuPower) and ssh.via == "qemu":
+        return "127.0.0.1", power.forwarded(ssh.port)
+    return ssh.host or "127.0.0.1", ssh.port
+
+
+def shared(share: Callable[[float], None]) -> Progress:
+    """Return a progress in bytes that tells ``share`` the part that is done."""
+    return lambda at, total: share(at / total if total else 1.0)

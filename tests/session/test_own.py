@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A board that boots a system of its own: reached by SSH, left by kexec, blamed for both."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from hilagent import board as boards
+from hilagent import errors
+from hilagent.board import Board
+from hilagent.board.model import OsSpec, Ssh
+from hilagent.journal import Journal
+from hilagent.session.linux import Boot, Built
+from hilagent.session.own import OwnSystem
+from hilagent.session.settings import Request, look_up
+from hilagent.testing.ssh import SshServer
+from hilagent.transport import known
+from hilagent.transport.ssh import silent
+from tests.console.helper import FarEnd
+from tests.linux import fake_board
+from tests.session.test_linux import Bench, Switch
+
+IMAGE = bytes(56) + b"ARM\x64" + bytes(1000)
+BOOT_ID = "proc/sys/kernel/random/boot_id"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return fake_board.make(tmp_path / "board")
+
+
+@pytest.fixture
+def server(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer]:
+    monkeypatch.setenv(known.ENVIRONMENT, str(tmp_path / "hosts"))
+    with SshServer(root=root) as server:
+        target = server.target("own/os")
+        (key,) = known.read(target.known_hosts)["own/os"]
+        known.pin(known.path_of("own"), "own/os", key)
+        yield server
+
+
+def board_of(server: SshServer) -> Board:
+    ssh = Ssh(host=server.host, port=server.port, key=str(server.key_file))
+    virt = boards.load("qemu-virt")
+    assert virt.linux is not None
+    return dataclasses.replace(
+        virt, name="own", uboot=None, transfers=("ymodem",), os=OsSpec(ssh, boot_timeout_s=10.0),
+        linux=dataclasses.replace(virt.linux, boot_timeout_s=0.5),
+    )  # fmt: skip
+
+
+def own_of(server: SshServer, tmp_path: Path, console: Any = None) -> OwnSystem:
+    journal = Journal(tmp_path)
+    return OwnSystem(board_of(server), journal, cast(Any, Switch()), lambda: console)
+
+
+def test_it_is_reached_by_its_pinned_key(server: SshServer, tmp_path: Path) -> None:
+    assert own_of(server, tmp_path).reach().run_id is None
+
+
+def test_a_key_that_nobody_pinned_is_the_labs(server: SshServer, tmp_path: Path) -> None:
+    known.path_of("own").unlink()
+    with pytest.raises(errors.LabError, match="own/os"):
+        own_of(server, tmp_path).reach()
+
+
+def test_a_switch_that_does_not_switch_is_found_out(
+    server: SshServer, tmp_path: Path, root: Path
+) -> None:
+    own = own_of(server, tmp_path)
+    own.reach()
+    with pytest.raises(errors.LabError, match="still the boot from before power was cycled"):
+        own.reach()
+    (root / BOOT_ID).write_text("9f2e6c9e-5c3d-4a5c-8f0e-000000000002\n")
+    own.reach()
+
+
+def test_an_image_is_loaded_and_gone_to(server: SshServer, tmp_path: Path, root: Path) -> None:
+    with FarEnd() as far:
+        own = own_of(server, tmp_path, far.console)
+        own.kexec(own.reach(), IMAGE, b"initrd", "quiet", progress=silent)
+    calls = (root / "calls").read_text().splitlines()
+    assert "--cmdline quiet --syscall file" in calls[0]
+    assert calls[-1] == "exec"
+
+
+def test_a_kernel_without_the_newer_call_is_asked_by_the_older(
+    server: SshServer, tmp_path: Path, root: Path
+) -> None:
+    lacks = 'case "$*" in *file) echo Function not implemented >&2; exit 1 ;; esac\n'
+    fake_board.program(root / "sbin/hilkexec", lacks + fake_board.LOADS)
+    with FarEnd() as far:
+        own = own_of(server, tmp_path, far.console)
+        own.kexec(own.reach(), IMAGE, progress=silent)
+    assert "--syscall load" in (root / "calls").read_text()
+
+
+def test_a_kernel_that_never_takes_another_is_the_labs(
+    server: SshServer, tmp_path: Path, root: Path
+) -> None:
+    busy = "echo Device or resource busy >&2; exit 1"
+    fake_board.program(root / "sbin/hilkexec", busy)
+    (root / "log").write_text(
+        fake_board.LOG + "<3>[    9.0] kexec: CPUs are stuck in the kernel.\n"
+    )
+    own = own_of(server, tmp_path)
+    with pytest.raises(errors.LabError, match="busy"):
+        own.kexec(own.reach(), IMAGE, progress=silent)
+
+
+@pytest.mark.parametrize("spoke", [True, False])
+def test_what_never_spoke_after_its_kexec_does_not_accuse_the_kernel(
+    server: SshServer, tmp_path: Path, spoke: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the new kernel has said its first word, what follows is its own affair."""
+    image = tmp_path / "Image"
+    image.write_bytes(IMAGE)
+    build = Bench._build
+
+    def built(self: Bench, name: str) -> Built:
+        made = build(self, name)
+        kernel = dataclasses.replace(made.kernel, image=image)
+        return dataclasses.replace(
+            made, kernel=kernel, rootfs=dataclasses.replace(made.rootfs, archive=image)
+        )
+
+    monkeypatch.setattr(Bench, "_build", built)
+    with FarEnd() as far:
+        own = own_of(server, tmp_path, far.console)
+        kexec = OwnSystem.kexec
+
+        def goes(self: OwnSystem, *args: Any, **how: Any) -> Any:
+            line = kexec(self, *args, **how)
+            if spoke:
+                far.say(b"[    0.000000] Booting Linux on physical CPU 0x0000000000\r\n")
+            return line
+
+        monkeypatch.setattr(OwnSystem, "kexec", goes)
+        (tmp_path / "run").mkdir()
+        bench = Bench(
+            board_of(server), Journal(tmp_path / "run"), cast(Any, Switch()), lambda: far.console,
+            lambda since_s: 0.0, tmp_path,
+        )  # fmt: skip
+        kind = errors.TargetHang if spoke else errors.LabError
+        said = "never got ready" if spoke else "own system did a kexec, and patched never said"
+        with pytest.raises(kind, match=said):
+            bench.start_by_kexec(own, own.reach(), Boot("patched"))
+
+
+def test_a_board_with_no_way_in_is_the_callers_mistake(tmp_path: Path) -> None:
+    for block, said in (("", "has no way in"), ("os: {ssh: {via: qemu}}\n", "")):
+        path = tmp_path / "mine.yaml"
+        path.write_text(
+            "schema: 1\nname: mine\ndescription: x\nsoc: x\nemulated: true\ncpus: 1\n"
+            "console: {kind: qemu}\npower: {kind: qemu}\npayload: {}\n"
+            "qemu: {machine: virt, cpu: max, smp: 1, memory_mib: 512, kernel: Image}\n" + block
+        )
+        request = Request(board=str(path))
+        if said:
+            with pytest.raises(errors.UsageError, match=said):
+                look_up(request)
+            continue
+        assert look_up(request).board.os is not None
+        with pytest.raises(errors.UsageError, match="can't load by tftp") as caught:
+            look_up(dataclasses.replace(request, transfer="tftp"))
+        assert "kexec" in caught.value.hint
