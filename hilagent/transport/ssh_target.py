@@ -69,5 +69,5 @@ class Target:
         return LabError(
             f"{self.system}: {self.user}@{self.address} refused {with_what}",
             hint=f"put its public half into the authorized_keys of {self.user} on the board, "
-            "or correct linux.ssh of the board",
+            "or correct the ssh block of its file",
         )

@@ -12,9 +12,11 @@ streams and a run directory, of a process that can be stopped, killed and waited
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from unittest import mock
@@ -25,8 +27,9 @@ from hilagent.clock import Deadline
 from hilagent.console.uboot import UBoot
 from hilagent.deploy.base import Progress, Transfer
 from hilagent.link import wire
-from hilagent.testing import Faults, FaultyStream
-from hilagent.testing.faults import Filter
+from hilagent.power import QemuPower
+from hilagent.testing import Faults, FaultyStream, faulty_socket
+from hilagent.testing.faults import Fault, Filter
 from hilagent.transport import Stream
 
 BOOT = b":" + base64.b64encode(bytes([wire.Kind.EVENT, wire.Event.BOOT, 0]))[:3]
@@ -44,6 +47,7 @@ class Spec:
         after_boot: from the payload's first words on, instead of from power-on.
         spoil: what U-Boot gets instead of the image: ``truncated`` or ``flipped``.
         spoilt: how often; then it gets the image.
+        ssh_cut: after so many bytes to the board each SSH connection is cut; 0: never.
         tally: a file that gets, as JSON, how many faults each opening of the console had.
     """
 
@@ -52,6 +56,7 @@ class Spec:
     after_boot: bool = False
     spoil: str = ""
     spoilt: int = 1000
+    ssh_cut: int = 0
     tally: str = ""
 
     def text(self) -> str:
@@ -102,6 +107,22 @@ def spoilt(image: bytes, how: str) -> bytes:
     return image[:middle] + bytes([image[middle] ^ 0x10]) + image[middle + 1 :]
 
 
+@contextlib.contextmanager
+def bad_network(spec: Spec) -> Iterator[None]:
+    """Put a proxy between this host and the port that the emulator forwards to SSH."""
+    really_forwarded = QemuPower.forwarded
+    with contextlib.ExitStack() as proxies:
+
+        def faulty(self: QemuPower, port: int) -> int:
+            there = ("127.0.0.1", really_forwarded(self, port))
+            cut = Faults(at={spec.ssh_cut: Fault.CUT})
+            (_, here), _ = proxies.enter_context(faulty_socket(there, to_board=cut))
+            return here
+
+        with mock.patch.object(QemuPower, "forwarded", faulty):
+            yield
+
+
 def main(spec: Spec, argv: list[str]) -> int:
     """Run ``hilagent ARGV`` and return its exit code."""
     really_open, really_transfer = transport.open, deploy.transfer
@@ -120,6 +141,7 @@ def main(spec: Spec, argv: list[str]) -> int:
     with (
         mock.patch.object(transport, "open", opens),
         mock.patch.object(deploy, "transfer", loads),
+        bad_network(spec) if spec.ssh_cut else contextlib.nullcontext(),
     ):
         code = cli.main(argv)
     if spec.tally:
