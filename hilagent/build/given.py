@@ -15,11 +15,8 @@ from pathlib import Path
 from hilagent.errors import InputError, UsageError
 
 from . import cache, child, drivers, image
-from .kernel import Kernel, build_kernel
+from .kernel import GIVEN, Kernel, build_kernel
 from .progress import Progress, silent
-
-NAME = "given"
-"""What such a kernel is called among others."""
 
 _COSTS = {
     "dtb": "the device tree that the board's firmware gives is used",
@@ -90,7 +87,7 @@ class Paths:
                 initrd=self.initrd, vmlinux=self.vmlinux, headers=self.headers,
             )  # fmt: skip
         assert self.source is not None
-        built = build_kernel(NAME, source=self.source, config=config, progress=progress)
+        built = build_kernel(GIVEN, source=self.source, config=config, progress=progress)
         return Given(built, None, None, ())
 
 
@@ -164,7 +161,7 @@ def given(
     release = image.release(data)
     loaded = (home / "order").read_text().split()
     made = Kernel(
-        NAME, home / "Image", release, image.version(release), "", digest,
+        GIVEN, home / "Image", release, image.version(release), "", digest,
         home / "vmlinux" if vmlinux else None, config, headers,
         tuple(home / "modules" / name for name in loaded),
     )  # fmt: skip

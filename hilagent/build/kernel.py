@@ -24,6 +24,8 @@ from . import cache, kconfig, make, source
 from .progress import Progress, silent
 from .series import Recipe, recipe, series
 
+GIVEN = "given"
+"""What a kernel is called that the lab brought along; :mod:`hilagent.build.given` makes it."""
 _SCHEMA = "1"
 _TARGETS = ("Image", "modules")
 _STEPS = 1_820
@@ -93,7 +95,12 @@ def build_kernel(
 
 
 def cached(name: str, config: Sequence[Path] = ()) -> Kernel | None:
-    """Return the kernel ``name`` if it is in the cache, with its tree; builds nothing."""
+    """Return the kernel ``name`` if it is in the cache, with its tree; builds nothing.
+
+    One that the lab brought along is none of those.
+    """
+    if name == GIVEN:
+        return None
     if name == "debian":
         from .stock import cached_kernel
 
@@ -157,7 +164,7 @@ def _from_tree(folder: Path, config: tuple[Path, ...], progress: Progress) -> Ke
         final = cache.entry("kernel", f"given-{digest}", lambda new: _move(work, new),
                             usable=_has_tree)  # fmt: skip
     is_ours = (tree.folder / "arch/arm64/include/asm/hcall.h").is_file()
-    return _kernel(final, "given", "iss-6.12" if is_ours else "x0-mainline")
+    return _kernel(final, GIVEN, "iss-6.12" if is_ours else "x0-mainline")
 
 
 def _key(wanted: Recipe, identity: str) -> str:

@@ -80,12 +80,11 @@ def default_suites(settings: Settings, listener: progress.Listener) -> Sequence[
     """Return what runs if nothing was chosen: with kernels only if those are built."""
     if settings.board.linux is None or settings.request.vectors:
         return DEFAULT_SUITES
-    from hilagent.build import given
-    from hilagent.build.kernel import cached
+    from hilagent.build.kernel import GIVEN, cached
     from hilagent.session.linux import fragments
 
     config = fragments(settings.board)
-    wanted = [name for name in settings.kernels if name != given.NAME]
+    wanted = [name for name in settings.kernels if name != GIVEN]
     missing = [name for name in wanted if cached(name, config) is None]
     if not missing:
         return (*DEFAULT_SUITES, "kernel")

@@ -19,6 +19,7 @@ from hilagent import errors
 from hilagent.board import Board
 from hilagent.clock import SYSTEM, Deadline
 from hilagent.journal import Journal
+from hilagent.text import scrub
 
 if TYPE_CHECKING:
     from hilagent.build.given import Given, Paths
@@ -55,6 +56,7 @@ FIRST = b"Booting Linux on physical CPU"
 READY = rb"hilagent-rootfs ready RUN=([0-9a-f]{16})"
 UP = rb"hilagent-rootfs up RUN=([0-9a-f]{16})"
 """What it says before it looks for a network: from here on, the kernel isn't to blame."""
+_REASON = re.compile(r"hilagent-rootfs: (no network: [^\r\n]{1,100}|dropbear failed)")
 
 
 @dataclass(frozen=True)
@@ -343,13 +345,13 @@ class LinuxBench:
         return Built(kernel, rootfs, found.dtb, found.initrd, no_module)
 
     def _kernel(self, name: str, progress: Progress) -> Given:
-        from hilagent.build import given
-        from hilagent.build.kernel import build_kernel
+        from hilagent.build.given import Given
+        from hilagent.build.kernel import GIVEN, build_kernel
 
         config = fragments(self._board)
-        if name == given.NAME and self._own:
+        if name == GIVEN and self._own:
             return self._own.kernel(config, progress)
-        return given.Given(build_kernel(name, config=config, progress=progress), None, None, ())
+        return Given(build_kernel(name, config=config, progress=progress), None, None, ())
 
 
 def _module(kernel: Kernel) -> Path:
@@ -368,14 +370,14 @@ def boots(kernels: Sequence[str], modes: Sequence[str], *, own: bool = False) ->
     Raises:
         errors.UsageError: a kernel or a mode that nobody knows.
     """
-    from hilagent.build.given import NAME
+    from hilagent.build.kernel import GIVEN
     from hilagent.build.series import recipe
 
-    if NAME in kernels and not own:
+    if GIVEN in kernels and not own:
         hint = "say where: --image FILE, --artifacts DIR or --source DIR"
-        raise errors.UsageError(f"no kernel '{NAME}' was named", hint=hint)
+        raise errors.UsageError(f"no kernel '{GIVEN}' was named", hint=hint)
     for kernel in kernels:
-        if kernel not in FOUND | {NAME}:
+        if kernel not in FOUND | {GIVEN}:
             recipe(kernel)
     chosen = tuple("" if mode == "default" else mode for mode in modes) or DEFAULT_MODES
     for mode in chosen:
@@ -409,8 +411,10 @@ def check_network(boot: Boot, line: Line, position: int, seconds: float) -> None
 
     if CrashWatch().feed(line.console.cut(position, _MOST_CONSOLE)[1] + b"\n"):
         return
+    said = scrub(line.console.cut(position, _MOST_CONSOLE)[1])
+    reasons = _REASON.findall(said) or ["SSH was not ready"]
     raise errors.LabError(
-        f"no network on the board: {boot} runs, but SSH was not ready within {seconds:g} s; "
+        f"{boot} runs, but {reasons[-1]}, and it was not ready within {seconds:g} s; "
         f"it last said:\n{line.console.tail(6, position)}",
         hint="is the cable in, and does linux.ip of the board's file suit this network?",
     )

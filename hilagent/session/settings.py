@@ -84,7 +84,7 @@ def look_up(request: Request) -> Settings:
             or a kernel of the lab's own that is none.
     """
     from hilagent import abi, board
-    from hilagent.build import given
+    from hilagent.build.kernel import GIVEN
     from hilagent.session import linux, subject
 
     found = board.load(request.board, options=request.options, dirs=request.boards)
@@ -100,7 +100,7 @@ def look_up(request: Request) -> Settings:
     subjects = tuple(subject.resolve(name, profile) for name in names)
     own = request.own
     boots = linux.boots(
-        request.kernels or ((given.NAME,) if own else DEFAULT_KERNELS), request.modes, own=bool(own)
+        request.kernels or ((GIVEN,) if own else DEFAULT_KERNELS), request.modes, own=bool(own)
     )
     linux.fragments(found)
     absent = own.kernel().absent if own and not own.source else ()

@@ -7,14 +7,13 @@ Not the client of `hilagent.payload`: the payload is tested alone here.
 from __future__ import annotations
 
 import select
-import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from hilagent.clock import Deadline
 from hilagent.link import frame, wire
+from tests.emulator import Emulator
 
 _WAIT_S = 20.0  # for an emulator on a busy host; an answer takes milliseconds
 
@@ -23,21 +22,11 @@ class Machine:
     """QEMU with its console on a socket; `arguments` choose the machine and what it starts."""
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
-        self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(folder / "console"))
-        self._server.listen(1)
-        console = ["-serial", f"unix:{folder / 'console'}"]
-        if "-second" in arguments:
-            arguments = tuple(a for a in arguments if a != "-second")
-            console = ["-serial", "null", *console]
-        quiet = ["-display", "none", "-monitor", "none", "-nodefaults", "-m", "512"]
-        if "raspi3b" in arguments:
-            quiet = quiet[:-2]
-        self._qemu = subprocess.Popen(
-            ["qemu-system-aarch64", *quiet, *arguments, *console], stdin=subprocess.DEVNULL
-        )
-        self._server.settimeout(_WAIT_S)
-        self._line = self._server.accept()[0]
+        unused = int("-second" in arguments)
+        arguments = tuple(each for each in arguments if each != "-second")
+        memory = () if "raspi3b" in arguments else ("-m", "512")
+        self._emulator = Emulator(folder, "-nodefaults", *memory, *arguments, unused=unused)
+        self._line = self._emulator.line
         self._decoder = frame.Decoder()
         self._packets: list[frame.Packet] = []
         self.text = b""
@@ -51,14 +40,11 @@ class Machine:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        self._qemu.kill()
-        self._qemu.wait()
-        self._line.close()
-        self._server.close()
+        self._emulator.end()
 
     def ended(self) -> int:
         """Wait until QEMU ends by itself; return its exit status."""
-        return self._qemu.wait(_WAIT_S)
+        return self._emulator.ended(_WAIT_S)
 
     def send(self, data: bytes) -> None:
         """Write bytes to the line."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import re
 import select
-import socket
-import subprocess
 from pathlib import Path
 from types import TracebackType
 
 from hilagent.clock import Deadline
+from tests.emulator import Emulator
 
 _MACHINE = ("-M", "virt,virtualization=on", "-smp", "2", "-m", "1G", "-nic", "none")
-_PLAIN = ("-display", "none", "-monitor", "none", "-no-reboot")
 _DEAD = re.compile(rb"end Kernel panic|nVHE hyp panic")
 _TAIL = 2000
 
@@ -22,18 +20,9 @@ class Console:
     """QEMU with its console on a socket. Each wait goes on behind what the last one found."""
 
     def __init__(self, folder: Path, image: Path, initrd: Path, cpu: str, cmdline: str) -> None:
-        path = folder / "console"
-        path.unlink(missing_ok=True)
-        self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(path))
-        self._server.listen(1)
         what = ("-kernel", image, "-initrd", initrd, "-append", cmdline, "-cpu", cpu)
-        self._qemu = subprocess.Popen(
-            ["qemu-system-aarch64", *_MACHINE, *_PLAIN, *what, "-serial", f"unix:{path}"],
-            stdin=subprocess.DEVNULL,
-        )
-        self._server.settimeout(20)
-        self._line = self._server.accept()[0]
+        self._emulator = Emulator(folder, *_MACHINE, "-no-reboot", *what)
+        self._line = self._emulator.line
         self._text, self._at = b"", 0
 
     def __enter__(self) -> Console:
@@ -43,10 +32,7 @@ class Console:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        self._qemu.kill()
-        self._qemu.wait()
-        self._line.close()
-        self._server.close()
+        self._emulator.end()
 
     def send(self, text: str) -> None:
         """Type ``text``."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import secrets
 import shlex
-import socket
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +22,7 @@ from hilagent.payload.mover import Mover
 from hilagent.probe.judgement import Judgement
 from hilagent.session.subject import Subject
 from hilagent.transport.base import FdStream
+from tests.emulator import Emulator
 
 PROFILE = abi.load("iss-6.12")
 _SECTOR = 512
@@ -36,19 +35,10 @@ class Board:
 
     def __init__(self, folder: Path, arguments: Sequence[str | Path], disks: Sequence[bytes]):
         self._folder, self._sizes = folder, [len(disk) for disk in disks]
-        server = socket.socket(socket.AF_UNIX)
-        server.bind(str(folder / "serial"))
-        server.listen(1)
         for number, disk in enumerate(disks):
             (folder / f"disk{number}").write_bytes(disk + bytes(-len(disk) % _SECTOR))
-        self._qemu = subprocess.Popen(
-            ["qemu-system-aarch64", "-display", "none", "-monitor", "none", "-nodefaults",
-             *arguments, *self._drives(len(disks)), "-serial", f"unix:{folder / 'serial'}"],
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        server.settimeout(20)
-        self.console = Console(FdStream(server.accept()[0].detach(), "QEMU"), folder)
-        server.close()
+        self._emulator = Emulator(folder, "-nodefaults", *arguments, *self._drives(len(disks)))
+        self.console = Console(FdStream(self._emulator.line.detach(), "QEMU"), folder)
         self.line = self.console.take("kernel")
 
     def _drives(self, count: int) -> list[str]:
@@ -66,8 +56,7 @@ class Board:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        self._qemu.kill()
-        self._qemu.wait()
+        self._emulator.end()
         self.console.close()
 
     def ready(self, run: str) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -81,12 +82,14 @@ def test_a_switch_that_does_not_switch_is_found_out(
 
 
 def test_an_image_is_loaded_and_gone_to(server: SshServer, tmp_path: Path, root: Path) -> None:
+    os.mkfifo(root / "left")
+    tells = 'if [ "$1" = exec ]; then echo gone >"$HOME/left"; fi\n'
+    fake_board.program(root / "sbin/hilkexec", tells + fake_board.LOADS)
     with FarEnd() as far:
         own = own_of(server, tmp_path, far.console)
         own.kexec(own.reach(), IMAGE, b"initrd", "quiet", progress=silent)
-    calls = (root / "calls").read_text().splitlines()
-    assert "--cmdline quiet --syscall file" in calls[0]
-    assert calls[-1] == "exec"
+        assert (root / "left").read_text() == "gone\n"  # it goes on without us: wait for it
+    assert "--cmdline quiet --syscall file" in (root / "calls").read_text()
 
 
 def test_a_kernel_without_the_newer_call_is_asked_by_the_older(

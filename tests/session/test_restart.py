@@ -164,7 +164,7 @@ def test_a_kernel_that_arrives_without_a_network_is_the_labs(tmp_path: Path) -> 
     with scene(tmp_path) as at:
         at.lab._board = seconds(at.lab, 0.1)
         at.system.leaves = lambda system: at.board.say(b"Bye!\r\n" + up(system.run_id))
-        with pytest.raises(errors.LabError, match="no network on the board: patched, none runs"):
+        with pytest.raises(errors.LabError, match="patched, none runs, but SSH was not ready"):
             at.restarts.into_linux(at.running, Way(), NEXT)
 
 
