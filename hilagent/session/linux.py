@@ -325,6 +325,8 @@ class LinuxBench:
 
             def progress(done: int, total: int, what: str) -> None:
                 share(min(1.0, done / total) if total else 0.0)
+                if what.startswith("waiting"):
+                    self._journal.note(what)
 
             found = self._kernel(name, progress)
         kernel, module, no_module = found.kernel, None, ""

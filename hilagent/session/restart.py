@@ -221,7 +221,8 @@ class Restarts:
         """Start the restart, wait for who comes, and gather what was seen.
 
         Raises:
-            errors.LinkError: SSH or the console was lost before anybody was waited for.
+            errors.LinkError: SSH was lost before anybody was waited for; or the console, at
+                any time, on a board that still has power.
         """
         line = self._console().take(f"whoever comes after {running.boot}")
         line.skip()
@@ -232,7 +233,8 @@ class Restarts:
             if goes:
                 arrive(line)
         except _GONE as exc:  # told by the trip: nothing arrived
-            if not asked and isinstance(exc, errors.LinkError):
+            cable = line.console.lost is not None and self._bench.powered() is not False
+            if isinstance(exc, errors.LinkError) and (cable or not asked):
                 raise  # SSH, or the console: of no kernel it says anything
         except errors.PreconditionError as exc:
             trip.trouble = exc.message

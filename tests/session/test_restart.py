@@ -210,6 +210,21 @@ def test_a_network_that_is_lost_before_the_jump_accuses_no_kernel(tmp_path: Path
         at.restarts.into_linux(at.running, way, NEXT)
 
 
+@pytest.mark.parametrize("powered", [True, None, False])
+def test_a_cable_that_is_pulled_after_the_jump_accuses_no_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, powered: bool | None
+) -> None:
+    """Where power went with it, that is what is told."""
+    with scene(tmp_path) as at:
+        at.system.leaves = lambda system: at.board.far.close()
+        monkeypatch.setattr(at.lab, "powered", lambda: powered)
+        if powered is False:
+            assert at.restarts.into_linux(at.running, Way(), NEXT).powered is False
+        else:
+            with pytest.raises(errors.LinkError, match="under test"):
+                at.restarts.into_linux(at.running, Way(), NEXT)
+
+
 def test_a_network_that_is_lost_after_the_next_kernel_was_ready_is_told_by_the_trip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
