@@ -15,7 +15,7 @@ from pathlib import Path
 from hilagent.errors import InputError, UsageError
 
 from . import cache, child, drivers, image
-from .kernel import GIVEN, Kernel, build_kernel
+from .kernel import GIVEN, Kernel, abi_of, build_kernel
 from .progress import Progress, silent
 
 _COSTS = {
@@ -160,8 +160,9 @@ def given(
                        lambda work: _fill(work, data, modules, vmlinux), keep=8)  # fmt: skip
     release = image.release(data)
     loaded = (home / "order").read_text().split()
+    abi = abi_of(config.read_text("utf-8", "replace") if config else image.config(data))
     made = Kernel(
-        GIVEN, home / "Image", release, image.version(release), "", digest,
+        GIVEN, home / "Image", release, image.version(release), abi, digest,
         home / "vmlinux" if vmlinux else None, config, headers,
         tuple(home / "modules" / name for name in loaded),
     )  # fmt: skip

@@ -18,6 +18,7 @@ from hilagent.text import scrub_line
 
 _MAGIC, _MAGIC_AT = b"ARM\x64", 56
 _ZBOOT, _ZBOOT_AT = b"zimg", 4
+_CONFIG, _MOST_CONFIG = b"IKCFG_ST", 4 << 20
 _BANNER = re.compile(rb"Linux version (\S{1,64}) \(")
 _OTHERS = {
     (0x1FE, b"\x55\xaa"): "an x86 boot image",
@@ -58,6 +59,18 @@ def release(data: bytes) -> str:
     """Return what the kernel in an Image calls itself, as ``uname -r`` would; or nothing."""
     found = _BANNER.search(data)
     return scrub_line(found[1]) if found else ""
+
+
+def config(data: bytes) -> str:
+    """Return the configuration that an Image carries along (CONFIG_IKCONFIG); or nothing."""
+    at = data.find(_CONFIG)
+    if at < 0:
+        return ""
+    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        return unpack.decompress(data[at + len(_CONFIG) :], _MOST_CONFIG).decode("ascii", "replace")
+    except zlib.error:
+        return ""
 
 
 def version(release: str) -> str:

@@ -26,6 +26,7 @@ from .series import Recipe, recipe, series
 
 GIVEN = "given"
 """What a kernel is called that the lab brought along; :mod:`hilagent.build.given` makes it."""
+_OPTION = "CONFIG_ARM64_HCALL_KEEP_X18"
 _SCHEMA = "1"
 _TARGETS = ("Image", "modules")
 _STEPS = 1_820
@@ -163,8 +164,17 @@ def _from_tree(folder: Path, config: tuple[Path, ...], progress: Progress) -> Ke
         digest = hashlib.sha256((work / "Image").read_bytes()).hexdigest()[:32]
         final = cache.entry("kernel", f"given-{digest}", lambda new: _move(work, new),
                             usable=_has_tree)  # fmt: skip
-    is_ours = (tree.folder / "arch/arm64/include/asm/hcall.h").is_file()
-    return _kernel(final, GIVEN, "iss-6.12" if is_ours else "x0-mainline")
+    return _kernel(final, GIVEN, abi_of((final / "config").read_text()))
+
+
+def abi_of(config: str) -> str:
+    """Return the ABI that a kernel with this configuration was built with.
+
+    Only an option of our series tells that; empty for any other kernel: its answers will.
+    """
+    if _OPTION not in config:
+        return ""
+    return "iss-6.12-scs" if f"{_OPTION}=y" in config else "iss-6.12"
 
 
 def _key(wanted: Recipe, identity: str) -> str:

@@ -94,6 +94,29 @@ def test_a_kernel_alone_costs_much_and_says_so(tmp_path: Path) -> None:
     assert "can't be built" in found.absent[3].costs
 
 
+@pytest.mark.parametrize(
+    ("option", "abi"),
+    [
+        (b"# CONFIG_ARM64_HCALL_KEEP_X18 is not set\n", "iss-6.12"),
+        (b"CONFIG_ARM64_HCALL_KEEP_X18=y\n", "iss-6.12-scs"),
+        (b"CONFIG_KVM=y\n", ""),
+    ],
+)
+def test_only_an_option_of_ours_says_what_abi_it_was_built_with(
+    tmp_path: Path, option: bytes, abi: str
+) -> None:
+    """By the configuration in the Image, or by the file that came along."""
+    inside = IMAGE + b"IKCFG_ST" + gzip.compress(option) + b"IKCFG_ED"
+    assert given.given(put(tmp_path, "Image", inside)).kernel.abi == abi
+    plain, config = put(tmp_path, "plain", IMAGE), put(tmp_path, "config", option)
+    assert given.given(plain, config=config).kernel.abi == abi
+
+
+@pytest.mark.parametrize("junk", [b"IKCFG_ST", b"IKCFG_ST\x1f\x8bjunk" * 9])
+def test_a_configuration_that_can_not_be_read_says_nothing(tmp_path: Path, junk: bytes) -> None:
+    assert given.given(put(tmp_path, "Image", IMAGE + junk)).kernel.abi == ""
+
+
 def test_a_kernel_cis_folder_is_understood(tmp_path: Path) -> None:
     folder = tmp_path / "ci"
     put(folder, "Image.gz", gzip.compress(IMAGE))
