@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ uboot:
   prompt: "=> "
   autoboot: Hit any key to stop autoboot
   load_addr: 0x40200000
-  prompt_timeout_s: 1
+  prompt_timeout_s: {prompt_s}
   network: {{mode: none}}
   transfer_timeout_s: 8
 transfers: [ymodem]
@@ -77,7 +78,8 @@ class Bed:
 
     def __init__(self, pty: PtyBoard, board: ScriptedBoard, tmp_path: Path) -> None:
         self.board, self.switch = board, Switch(pty, board)
-        (tmp_path / "bed.yaml").write_text(BED.format(path=pty.path))
+        prompt_s = 1 if board.uboot.traits.never_prompts else 20  # a busy host is late
+        (tmp_path / "bed.yaml").write_text(BED.format(path=pty.path, prompt_s=prompt_s))
         self.run_dir = tmp_path / "run"
         self.run_dir.mkdir()
         self.journal = Journal(self.run_dir)
@@ -156,8 +158,15 @@ def test_a_board_in_use_is_refused_before_it_is_touched(bed: Bed) -> None:
     assert bed.switch.did == ["off"]
 
 
+def _impatient(settings: Settings) -> Settings:
+    assert settings.board.uboot is not None
+    uboot = dataclasses.replace(settings.board.uboot, prompt_timeout_s=1.0)
+    return dataclasses.replace(settings, board=dataclasses.replace(settings.board, uboot=uboot))
+
+
 def test_a_switch_that_lies_is_no_fresh_boot(bed: Bed) -> None:
     bed.switch.lies = True
+    bed.settings = _impatient(bed.settings)
     with open_session(bed.settings, bed.journal) as session:
         session.payload(STUB)
         session.taint("hang")
