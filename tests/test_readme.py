@@ -18,12 +18,16 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
 
 
-def test_its_board_is_a_valid_board(tmp_path: Path) -> None:
-    (block,) = _blocks("yaml")
-    (tmp_path / "rock.yaml").write_text(block)
-    rock = board.load("rock", dirs=[tmp_path])
-    assert not rock.emulated
-    assert rock.console.baud == 1500000
+def test_its_boards_are_valid_boards(tmp_path: Path) -> None:
+    """The one that stands there whole, with Linux on it, and as a board without a U-Boot."""
+    rock, linux, own = _blocks("yaml")
+    server = own + rock[: rock.index("transfers:")].replace("name: rock", "name: server")
+    for name, text in (("rock", rock), ("kernels", rock + linux), ("server", server)):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("name: rock", f"name: {name}"))
+        found = board.load(name, dirs=[tmp_path])
+        assert not found.emulated
+        assert found.console.baud == 1500000
+        assert (found.os is None) == (name != "server")
 
 
 def test_its_python_parses() -> None:

@@ -81,7 +81,7 @@ def default_suites(settings: Settings, listener: progress.Listener) -> Sequence[
     if settings.board.linux is None or settings.request.vectors:
         return DEFAULT_SUITES
     from hilagent.build.kernel import GIVEN, cached
-    from hilagent.session.linux import fragments
+    from hilagent.session.built import fragments
 
     config = fragments(settings.board)
     wanted = [name for name in settings.kernels if name != GIVEN]

@@ -19,13 +19,12 @@ from hilagent import errors
 from hilagent.board import Board
 from hilagent.clock import SYSTEM, Deadline
 from hilagent.journal import Journal
+from hilagent.session.built import Built, build
 from hilagent.text import scrub
 
 if TYPE_CHECKING:
-    from hilagent.build.given import Given, Paths
+    from hilagent.build.given import Paths
     from hilagent.build.kernel import Kernel
-    from hilagent.build.progress import Progress
-    from hilagent.build.rootfs import Rootfs
     from hilagent.console import Console
     from hilagent.console.line import Line
     from hilagent.console.uboot import UBoot
@@ -91,33 +90,6 @@ class Linux:
     probe: Probe
     position: int
     no_module: str = ""
-
-
-@dataclass(frozen=True)
-class Built:
-    """What one boot is made of.
-
-    Attributes:
-        dtb: a device tree in place of the firmware's.
-        under: an initramfs whose files are there where ours has none of that name.
-        no_module: see `Linux`.
-    """
-
-    kernel: Kernel
-    rootfs: Rootfs
-    dtb: Path | None = None
-    under: Path | None = None
-    no_module: str = ""
-
-    def initrd(self) -> bytes:
-        """Return what the kernel gets for its initrd.
-
-        Archives that follow each other are laid over each other, each at a multiple of 4
-        (Documentation/driver-api/early-userspace/buffer-format.rst).
-        """
-        ours = self.rootfs.archive.read_bytes()
-        under = self.under.read_bytes() if self.under else b""
-        return under + bytes(-len(under) % 4) + ours
 
 
 class LinuxBench:
@@ -319,48 +291,7 @@ class LinuxBench:
         return Target(host, port, address.user, keys.client, system, pinned)
 
     def _build(self, name: str) -> Built:
-        from hilagent.build.rootfs import build_rootfs
-
-        with self._journal.step(f"build kernel {name}") as share:
-
-            def progress(done: int, total: int, what: str) -> None:
-                share(min(1.0, done / total) if total else 0.0)
-                if what.startswith("waiting"):
-                    self._journal.note(what)
-
-            found = self._kernel(name, progress)
-        kernel, module, no_module = found.kernel, None, ""
-        with self._journal.step("build module and root file system"):
-            try:
-                module = _module(kernel)
-            except errors.Unsupported as exc:
-                no_module = exc.message
-            rootfs = build_rootfs(kernel=kernel, module=module)
-        said: dict[str, object] = {
-            "release": kernel.release, "image": kernel.digest, "rootfs": rootfs.digest,
-            "abi": kernel.abi,
-        }  # fmt: skip
-        if found.absent:
-            said["absent"] = {each.what: each.costs for each in found.absent}
-        facts = {"kernel_build_id": kernel.digest[:16], f"kernel {name}": said}
-        self._journal.write("facts", **facts)
-        return Built(kernel, rootfs, found.dtb, found.initrd, no_module)
-
-    def _kernel(self, name: str, progress: Progress) -> Given:
-        from hilagent.build.given import Given
-        from hilagent.build.kernel import GIVEN, build_kernel
-
-        config = fragments(self._board)
-        if name == GIVEN and self._own:
-            return self._own.kernel(config, progress)
-        return Given(build_kernel(name, config=config, progress=progress), None, None, ())
-
-
-def _module(kernel: Kernel) -> Path:
-    from hilagent.build.module import build_module
-    from hilagent.linux import wire
-
-    return build_module(kernel, header=wire.c_header())
+        return build(self._board, self._journal, name, self._own)
 
 
 def boots(kernels: Sequence[str], modes: Sequence[str], *, own: bool = False) -> tuple[Boot, ...]:
@@ -387,20 +318,6 @@ def boots(kernels: Sequence[str], modes: Sequence[str], *, own: bool = False) ->
             modes_known = ", ".join(mode or "default" for mode in MODES)
             raise errors.UsageError(f"no mode '{mode}'", hint=f"modes: {modes_known}")
     return tuple(Boot(kernel, mode) for kernel in kernels for mode in dict.fromkeys(chosen))
-
-
-def fragments(board: Board) -> tuple[Path, ...]:
-    """Return the configuration fragments that each kernel of ``board`` is built with.
-
-    Raises:
-        errors.UsageError: there is none of that name.
-    """
-    from hilagent.build.series import fragment
-
-    if board.linux is None:
-        return ()
-    names = board.linux.config or (() if board.emulated else ("boards",))
-    return tuple(fragment(name) for name in names)
 
 
 def check_network(boot: Boot, line: Line, position: int, seconds: float) -> None:

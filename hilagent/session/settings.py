@@ -85,7 +85,7 @@ def look_up(request: Request) -> Settings:
     """
     from hilagent import abi, board
     from hilagent.build.kernel import GIVEN
-    from hilagent.session import linux, subject
+    from hilagent.session import built, linux, subject
 
     found = board.load(request.board, options=request.options, dirs=request.boards)
     if found.uboot is None and found.os is None:
@@ -102,7 +102,7 @@ def look_up(request: Request) -> Settings:
     boots = linux.boots(
         request.kernels or ((GIVEN,) if own else DEFAULT_KERNELS), request.modes, own=bool(own)
     )
-    linux.fragments(found)
+    built.fragments(found)
     absent = own.kernel().absent if own and not own.source else ()
     return Settings(request, found, profile, subjects, transfer, boots, absent)
 

@@ -38,7 +38,7 @@ def explained(
     sound, the silence stays what it is.
     """
     from hilagent.build.kernel import cached
-    from hilagent.session.linux import fragments
+    from hilagent.session.built import fragments
 
     kernel = cached(boot.kernel, fragments(settings.board))
     subject = stub_of(kernel) if kernel is not None else None

@@ -22,7 +22,8 @@ from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal, read
 from hilagent.report.kernels import sections
-from hilagent.session.linux import MODES, Boot, Built, Linux, LinuxBench, fragments, run_id_in
+from hilagent.session.built import Built, fragments
+from hilagent.session.linux import MODES, Boot, Linux, LinuxBench, run_id_in
 from hilagent.session.linux import boots as boots_of
 from tests.build.test_given import IMAGE
 from tests.console.helper import FarEnd

@@ -16,7 +16,8 @@ from hilagent import errors
 from hilagent.board import Board
 from hilagent.board.model import OsSpec, Ssh
 from hilagent.journal import Journal
-from hilagent.session.linux import Boot, Built
+from hilagent.session.built import Built
+from hilagent.session.linux import Boot
 from hilagent.session.own import OwnSystem
 from hilagent.session.settings import Request, look_up
 from hilagent.testing.ssh import SshServer

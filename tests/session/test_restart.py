@@ -22,7 +22,8 @@ from hilagent.deploy import bundle
 from hilagent.journal import Journal
 from hilagent.payload import Payload, Silence
 from hilagent.session import restart as restarts
-from hilagent.session.linux import Boot, Built, Linux, run_id_in
+from hilagent.session.built import Built
+from hilagent.session.linux import Boot, Linux, run_id_in
 from hilagent.session.restart import Restarts, Way
 from tests.console.helper import FarEnd
 from tests.console.test_watch import PANIC, STALL
