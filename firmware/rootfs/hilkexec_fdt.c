@@ -9,7 +9,8 @@
 #include <string.h>
 #include "hilkexec.h"
 
-enum { MAGIC = 0xd00dfeed, VERSION = 17, COMPATIBLE = 16, HEADER = 40, DEPTH = 64 };
+enum { MAGIC = 0xd00dfeed, VERSION = 17, COMPATIBLE = 16, HEADER = 40 };
+enum { DEPTH = 64 }; /* of its own: MAGIC makes the one above unsigned for GCC 14 */
 enum { BEGIN = 1, END = 2, PROP = 3, NOP = 4, LAST = 9 };
 
 struct in {
