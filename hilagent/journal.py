@@ -188,6 +188,11 @@ class Journal:
         self._size += len(line)
 
 
+def parts(share: Callable[[float], None]) -> Callable[[int, int], None]:
+    """Return a progress in parts of a whole, such as bytes, for what `Journal.step` yields."""
+    return lambda done, total: share(min(1.0, done / total) if total else 0.0)
+
+
 @dataclass
 class Run:
     """What a journal says, read back.

@@ -7,12 +7,13 @@ import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 _START_S = 20.0
 
 
 class Emulator:
-    """A QEMU that runs until the ``with`` block is left.
+    """A QEMU that runs until the ``with`` block is left; what speaks to it is made from it.
 
     Args:
         folder: for the socket.
@@ -20,25 +21,25 @@ class Emulator:
         unused: how many serial lines come before ours.
 
     Attributes:
-        line: the serial line.
+        serial: the serial line.
     """
 
     def __init__(self, folder: Path, *arguments: str | Path, unused: int = 0) -> None:
         path = folder / "serial"
         path.unlink(missing_ok=True)
-        serial = ["-serial", "null"] * unused + ["-serial", f"unix:{path}"]
+        lines = ["-serial", "null"] * unused + ["-serial", f"unix:{path}"]
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(path))
             server.listen(1)
             server.settimeout(_START_S)
             self._qemu = subprocess.Popen(
                 ["qemu-system-aarch64", "-display", "none", "-monitor", "none", *arguments,
-                 *serial],
+                 *lines],
                 stdin=subprocess.DEVNULL,
             )  # fmt: skip
-            self.line = server.accept()[0]
+            self.serial = server.accept()[0]
 
-    def __enter__(self) -> Emulator:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -51,7 +52,7 @@ class Emulator:
         """Switch it off."""
         self._qemu.kill()
         self._qemu.wait()
-        self.line.close()
+        self.serial.close()
 
     def ended(self, seconds: float = _START_S) -> int:
         """Wait until QEMU ends by itself; return its exit status."""

@@ -166,6 +166,8 @@ def run(argv: Sequence[str], folder: Path) -> str:
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{argv[0]} did not end within {_TIMEOUT_S} s") from error
     if done.returncode:
-        lines = scrub(done.stderr).splitlines()[:_ERROR_LINES]
-        raise LabError("\n".join([f"{argv[0]} failed (exit {done.returncode}):", *lines]))
+        lines = scrub(done.stderr).splitlines()
+        first = next((line for line in lines if "error:" in line), "")
+        head = f"{argv[0]} failed (exit {done.returncode}): {first}".rstrip()
+        raise LabError("\n".join([head, *lines[:_ERROR_LINES]]))
     return done.stdout.decode("utf-8", "replace")

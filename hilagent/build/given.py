@@ -26,6 +26,7 @@ _COSTS = {
     "headers": "the probe module can't be built: no live dispatch and clobber, no restart into"
     " the payload",
 }
+_PARTS = ("modules", "initrd", "vmlinux", "headers")
 _LAYOUT = {
     "image": ("Image", "Image.gz", "Image.xz", "Image.zst", "vmlinuz.efi", "vmlinuz*"),
     "modules": ("modules.tar.*", "modules", "lib/modules"),
@@ -64,14 +65,11 @@ class Paths:
         ways = [way for way in ("source", "image", "artifacts") if getattr(self, way)]
         if len(ways) > 1:
             raise UsageError(f"--{ways[0]} and --{ways[1]} exclude each other")
-        parts = [part for part in ("modules", "initrd", "vmlinux", "headers") if self._has(part)]
+        parts = [part for part in _PARTS if getattr(self, part) is not None]
         if parts and not self.image:
             raise UsageError(f"--{parts[0]} belongs to --image")
         if self.dtb and not (self.image or self.artifacts):
             raise UsageError("--dtb belongs to --image or --artifacts")
-
-    def _has(self, part: str) -> bool:
-        return getattr(self, part) is not None
 
     def kernel(self, config: Sequence[Path] = (), progress: Progress = silent) -> Given:
         """Return the kernel with what came along; a tree is built first.

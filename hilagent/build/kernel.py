@@ -164,7 +164,7 @@ def _from_tree(folder: Path, config: tuple[Path, ...], progress: Progress) -> Ke
         digest = hashlib.sha256((work / "Image").read_bytes()).hexdigest()[:32]
         final = cache.entry("kernel", f"given-{digest}", lambda new: _move(work, new),
                             usable=_has_tree)  # fmt: skip
-    return _kernel(final, GIVEN, abi_of((final / "config").read_text()))
+    return _kernel(final, GIVEN, abi_of((final / "config").read_text()) or "x0-mainline")
 
 
 def abi_of(config: str) -> str:

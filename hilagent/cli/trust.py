@@ -46,11 +46,12 @@ def target_of(board: Board, system: str) -> ssh.Target:
     Raises:
         errors.UsageError: its file does not say how.
     """
-    block = board.os if system == "os" and board.os is not None else board.linux
+    name = "os" if system == "os" and board.os is not None else "linux"
+    block = board.os if name == "os" else board.linux
     address = block.ssh if block is not None else None
     if address is None or address.host is None:
         hint = "a system that hilagent builds itself, such as an emulated board's, needs no trust"
-        raise errors.UsageError(f"{board.name} has no 'linux.ssh' with a host", hint=hint)
+        raise errors.UsageError(f"{board.name} has no '{name}.ssh' with a host", hint=hint)
     key = Path(address.key).expanduser() if address.key else None
     hosts = known.path_of(board.name)
     return ssh.Target(

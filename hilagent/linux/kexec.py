@@ -55,6 +55,10 @@ _PLACED = re.compile(
 """hilkexec's own words, and those of arch/arm64/kernel/kexec_image.c of 6.12."""
 
 
+class NoSuchCall(Unsupported):
+    """This kernel was built without the system call (ENOSYS); it may have the other one."""
+
+
 @dataclass(frozen=True)
 class Loader:
     """The program that loads kernels on a board, and how it wants to be called."""
@@ -152,7 +156,7 @@ def refusal(
     if why == "busy":
         return _busy(where, known, news)
     if why == "absent":
-        return Unsupported(f"{where}: this kernel has no such system call (ENOSYS)")
+        return NoSuchCall(f"{where}: this kernel has no such system call (ENOSYS)")
     if why == "denied":
         hint = "not root, a kernel in lockdown, or one that wants signed images"
         return LabError(f"{where}: not permitted: {said}", hint=hint)

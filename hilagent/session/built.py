@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hilagent import errors
 from hilagent.board import Board
-from hilagent.journal import Journal
+from hilagent.journal import Journal, parts
 
 if TYPE_CHECKING:
     from hilagent.build.given import Given, Paths
@@ -59,7 +59,7 @@ def build(board: Board, journal: Journal, name: str, own: Paths | None = None) -
     with journal.step(f"build kernel {name}") as share:
 
         def progress(done: int, total: int, what: str) -> None:
-            share(min(1.0, done / total) if total else 0.0)
+            parts(share)(done, total)
             if what.startswith("waiting"):
                 journal.note(what)
 

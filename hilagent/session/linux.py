@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from hilagent import errors
 from hilagent.board import Board
 from hilagent.clock import SYSTEM, Deadline
-from hilagent.journal import Journal
+from hilagent.journal import Journal, parts
 from hilagent.session.built import Built, build
 from hilagent.text import scrub
 
@@ -158,24 +158,24 @@ class LinuxBench:
         """Let the board's own system start ``boot`` by kexec, and wait until it answers.
 
         Raises:
-            errors.LabError: also where nothing came of the kexec: that is not the kernel's.
+            errors.LabError: also for what happens before the kernel's first word: a kexec of
+                which nothing comes, or in which the board's own system crashes, is not its.
         """
-        from hilagent.session.own import shared
-
         built, run_id = self.prepare(boot), new_run_id()
         with self._journal.step(f"upload {boot} and kexec it") as share:
             line = own.kexec(
                 system, built.kernel.image.read_bytes(), built.initrd(),
-                self.cmdline(boot, run_id), progress=shared(share),
+                self.cmdline(boot, run_id), progress=parts(share),
             )  # fmt: skip
         since = line.position
         try:
             return self.arrived(boot, run_id, line)
-        except errors.TargetHang as exc:
+        except (errors.TargetHang, errors.TargetCrash) as exc:
             if FIRST in line.console.cut(since, _MOST_CONSOLE)[1]:
                 raise
+            died = f": {exc.message}" if isinstance(exc, errors.TargetCrash) else ""
             raise errors.LabError(
-                f"the board's own system did a kexec, and {boot} never said a word",
+                f"the board's own system did a kexec, and {boot} never said a word{died}",
                 hint="does its kernel support kexec on this board? try: kexec -l ...; kexec -e",
             ) from exc
 

@@ -22,11 +22,11 @@ from hilagent import errors
 from hilagent.board import Board
 from hilagent.clock import Deadline
 from hilagent.console import Console
-from hilagent.journal import Journal
+from hilagent.journal import Journal, parts
 from hilagent.session import lock, signals
 from hilagent.session.linux import Boot, Linux, LinuxBench
 from hilagent.session.machine import Machine, State
-from hilagent.session.own import KEXEC_S, OwnSystem, shared
+from hilagent.session.own import KEXEC_S, OwnSystem
 from hilagent.session.restart import Restarts
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
@@ -216,15 +216,15 @@ class RealBench:
         board = self._settings.board
         if not isinstance(base, UBoot):
             with self._journal.step("kexec the payload") as share:
-                line = self._own.kexec(base, self._image, progress=shared(share))
+                line = self._own.kexec(base, self._image, progress=parts(share))
             return self._connect(Deadline.after(KEXEC_S + board.payload.timeout_s), line)
         by = deploy.transfer(board, self._settings.transfer, tftp_dir=self._served)
-        with self._journal.step(f"load the payload by {by.name}") as progress:
+        with self._journal.step(f"load the payload by {by.name}") as share:
             started = deploy.start_payload(
                 base,
                 self._image,
                 by,
-                progress=lambda done, total: progress(done / total),
+                progress=parts(share),
                 signs=[BOOT_SIGN],
             )
         for note in started.notes:

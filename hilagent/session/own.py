@@ -16,6 +16,7 @@ from hilagent.journal import Journal
 if TYPE_CHECKING:
     from hilagent.console import Console
     from hilagent.console.line import Line
+    from hilagent.linux.kexec import Syscall
     from hilagent.linux.system import System
     from hilagent.power import Power
     from hilagent.transport.ssh import Progress
@@ -99,18 +100,19 @@ class OwnSystem:
         self, system: System, image: bytes, initrd: bytes, cmdline: str, progress: Progress
     ) -> None:
         """Load by kexec_file_load; by kexec_load where the kernel lacks that."""
+        from hilagent.linux.kexec import NoSuchCall
+
+        def load(syscall: Syscall) -> None:
+            system.kexec_load(
+                image, initrd=initrd or None, cmdline=cmdline, deadline=deadline,
+                syscall=syscall, progress=progress,
+            )  # fmt: skip
+
         deadline = Deadline.after(_LOAD_S)
         try:
-            system.kexec_load(
-                image, initrd=initrd or None, cmdline=cmdline, deadline=deadline, progress=progress
-            )
-        except errors.Unsupported as exc:
-            if "ENOSYS" not in exc.message:
-                raise
-            system.kexec_load(
-                image, initrd=initrd or None, cmdline=cmdline, deadline=deadline, syscall="load",
-                progress=progress,
-            )  # fmt: skip
+            load("file")
+        except NoSuchCall:
+            load("load")
 
 
 def address_of(ssh: Ssh, power: Power) -> tuple[str, int]:
@@ -120,8 +122,3 @@ def address_of(ssh: Ssh, power: Power) -> tuple[str, int]:
     if isinstance(power, QemuPower) and ssh.via == "qemu":
         return "127.0.0.1", power.forwarded(ssh.port)
     return ssh.host or "127.0.0.1", ssh.port
-
-
-def shared(share: Callable[[float], None]) -> Progress:
-    """Return a progress in bytes that tells ``share`` the part that is done."""
-    return lambda at, total: share(at / total if total else 1.0)

@@ -15,9 +15,17 @@ from typing import TYPE_CHECKING, Literal
 
 from hilagent import errors
 from hilagent.clock import SYSTEM, Deadline
-from hilagent.journal import Journal
-from hilagent.session.linux import READY, UP, Boot, Linux, LinuxBench, check_network, new_run_id
-from hilagent.session.own import shared
+from hilagent.journal import Journal, parts
+from hilagent.session.linux import (
+    FIRST,
+    READY,
+    UP,
+    Boot,
+    Linux,
+    LinuxBench,
+    check_network,
+    new_run_id,
+)
 
 if TYPE_CHECKING:
     from hilagent.console import Console
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
 LOAD_S, EXEC_S, TAIL_S = 180.0, 20.0, 2.0
 PAYLOAD_S = 60.0
 _CRASHED = rb"Starting crashdump kernel"
-_LEFT, _FIRST = rb"Bye!\r?\n", rb"Booting Linux on physical CPU"
+_LEFT = rb"Bye!\r?\n"
 _MOST_CONSOLE = 1 << 20
 _GONE = (errors.TargetHang, errors.LinkError, errors.BoardReset, errors.HostOverloaded)
 
@@ -175,7 +183,7 @@ class Restarts:
             raise errors.StateError(trip.no_cargo or "this payload was entered without a bundle")
         began_s = SYSTEM.now_s()
         with self._journal.step("the payload starts the kernel") as share:
-            done = hand_over(payload, trip.cargo, progress=shared(share))
+            done = hand_over(payload, trip.cargo, progress=parts(share))
         line = self._console().take("Linux, from the payload")
         linux = self._bench.arrived(boot, trip.run_id, line)
         took_s = SYSTEM.now_s() - began_s
@@ -210,7 +218,7 @@ class Restarts:
                     syscall=way.syscall,
                     retained=retained,
                     deadline=Deadline.after(LOAD_S),
-                    progress=shared(share),
+                    progress=parts(share),
                 )
             except (errors.Unsupported, errors.TargetError) as refusal:
                 trip.refused = refusal
@@ -267,7 +275,7 @@ class Restarts:
             errors.LabError: it runs, but has no network.
         """
         deadline, up, position = Deadline.after(seconds), False, line.position
-        while found := line.expect([READY, _LEFT, _FIRST, UP], deadline):
+        while found := line.expect([READY, _LEFT, FIRST, UP], deadline):
             now_s = trip.since_s()
             if found.index == 1 and trip.left_s is None:
                 trip.left_s = now_s

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hilagent import errors, probe
+from hilagent.linux.kexec import NoSuchCall
 from hilagent.linux.system import KvmState
 from hilagent.payload import Payload, foreign_cpus, gic
 from hilagent.payload.cargo import BundleLost
@@ -78,7 +79,7 @@ def into_payload(
 def _tried(kind: Kind, go: Callable[[Way], Trip]) -> Trip:
     """Take a way; a crash kernel by the other system call where the kernel lacks the first."""
     trip = go(WAYS[kind])
-    lacks = isinstance(trip.refused, errors.Unsupported) and "ENOSYS" in trip.refused.message
+    lacks = isinstance(trip.refused, NoSuchCall)
     return go(_CRASH_BY_LOAD) if kind is Kind.CRASH and lacks else trip
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from hilagent.clock import Deadline
 from hilagent.link import frame, wire
@@ -18,37 +17,23 @@ from tests.emulator import Emulator
 _WAIT_S = 20.0  # for an emulator on a busy host; an answer takes milliseconds
 
 
-class Machine:
+class Machine(Emulator):
     """QEMU with its console on a socket; `arguments` choose the machine and what it starts."""
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         unused = int("-second" in arguments)
         arguments = tuple(each for each in arguments if each != "-second")
         memory = () if "raspi3b" in arguments else ("-m", "512")
-        self._emulator = Emulator(folder, "-nodefaults", *memory, *arguments, unused=unused)
-        self._line = self._emulator.line
+        super().__init__(folder, "-nodefaults", *memory, *arguments, unused=unused)
         self._decoder = frame.Decoder()
         self._packets: list[frame.Packet] = []
         self.text = b""
         self.damaged: list[frame.Damaged] = []
         self.seq, self.run_id, self.boot_id, self.armoured = 1, 1, 0, True
 
-    def __enter__(self) -> Machine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self._emulator.end()
-
-    def ended(self) -> int:
-        """Wait until QEMU ends by itself; return its exit status."""
-        return self._emulator.ended(_WAIT_S)
-
     def send(self, data: bytes) -> None:
         """Write bytes to the line."""
-        self._line.sendall(data)
+        self.serial.sendall(data)
 
     def wait(self, wanted: Callable[[frame.Packet], bool]) -> frame.Packet:
         """Return the next packet that is wanted; others stay."""
@@ -58,9 +43,9 @@ class Machine:
                 if wanted(packet):
                     self._packets.remove(packet)
                     return packet
-            ready, _, _ = select.select([self._line], [], [], deadline.left_s())
+            ready, _, _ = select.select([self.serial], [], [], deadline.left_s())
             assert ready, f"silence; packets {self._packets}, text {self.text!r}"
-            self._take(self._line.recv(65536))
+            self._take(self.serial.recv(65536))
 
     def _take(self, data: bytes) -> None:
         assert data, f"QEMU has gone; text {self.text!r}"

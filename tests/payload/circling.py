@@ -10,7 +10,6 @@ import secrets
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from hilagent import abi, probe
 from hilagent.clock import Deadline
@@ -30,15 +29,15 @@ _FILES = ("payload", "bundle")
 _START_S, _ENTRY_S = 60.0, 30.0
 
 
-class Board:
+class Board(Emulator):
     """QEMU's virt, its console, and two disks: the payload and the bundle."""
 
     def __init__(self, folder: Path, arguments: Sequence[str | Path], disks: Sequence[bytes]):
         self._folder, self._sizes = folder, [len(disk) for disk in disks]
         for number, disk in enumerate(disks):
             (folder / f"disk{number}").write_bytes(disk + bytes(-len(disk) % _SECTOR))
-        self._emulator = Emulator(folder, "-nodefaults", *arguments, *self._drives(len(disks)))
-        self.console = Console(FdStream(self._emulator.line.detach(), "QEMU"), folder)
+        super().__init__(folder, "-nodefaults", *arguments, *self._drives(len(disks)))
+        self.console = Console(FdStream(self.serial.detach(), "QEMU"), folder)
         self.line = self.console.take("kernel")
 
     def _drives(self, count: int) -> list[str]:
@@ -49,14 +48,9 @@ class Board:
             out += ["-device", f"virtio-blk-device,drive=d{number},serial=disk{number}"]
         return out
 
-    def __enter__(self) -> Board:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self._emulator.end()
+    def end(self) -> None:
+        """Switch it off, and close the console."""
+        super().end()
         self.console.close()
 
     def ready(self, run: str) -> None:

@@ -24,6 +24,7 @@ from hilagent.testing.ssh import SshServer
 from hilagent.transport import known
 from hilagent.transport.ssh import silent
 from tests.console.helper import FarEnd
+from tests.console.test_watch import PANIC
 from tests.linux import fake_board
 from tests.session.test_linux import Bench, Switch
 
@@ -117,9 +118,27 @@ def test_a_kernel_that_never_takes_another_is_the_labs(
         own.kexec(own.reach(), IMAGE, progress=silent)
 
 
-@pytest.mark.parametrize("spoke", [True, False])
+WORD = b"[    0.000000] Booting Linux on physical CPU 0x0000000000\r\n"
+NOTHING = "own system did a kexec, and patched never said a word"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "message"),
+    [
+        (b"", errors.LabError, NOTHING),
+        (PANIC, errors.LabError, f"{NOTHING}: .*panic"),
+        (WORD, errors.TargetHang, "never got ready"),
+        (WORD + PANIC, errors.TargetCrash, "panic"),
+    ],
+    ids=["nothing", "panic", "word", "word and panic"],
+)
 def test_what_never_spoke_after_its_kexec_does_not_accuse_the_kernel(
-    server: SshServer, tmp_path: Path, spoke: bool, monkeypatch: pytest.MonkeyPatch
+    server: SshServer,
+    tmp_path: Path,
+    said: bytes,
+    kind: type[errors.HilagentError],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Once the new kernel has said its first word, what follows is its own affair."""
     image = tmp_path / "Image"
@@ -140,8 +159,7 @@ def test_what_never_spoke_after_its_kexec_does_not_accuse_the_kernel(
 
         def goes(self: OwnSystem, *args: Any, **how: Any) -> Any:
             line = kexec(self, *args, **how)
-            if spoke:
-                far.say(b"[    0.000000] Booting Linux on physical CPU 0x0000000000\r\n")
+            far.say(said)
             return line
 
         monkeypatch.setattr(OwnSystem, "kexec", goes)
@@ -150,9 +168,7 @@ def test_what_never_spoke_after_its_kexec_does_not_accuse_the_kernel(
             board_of(server), Journal(tmp_path / "run"), cast(Any, Switch()), lambda: far.console,
             lambda since_s: 0.0, tmp_path,
         )  # fmt: skip
-        kind = errors.TargetHang if spoke else errors.LabError
-        said = "never got ready" if spoke else "own system did a kexec, and patched never said"
-        with pytest.raises(kind, match=said):
+        with pytest.raises(kind, match=message):
             bench.start_by_kexec(own, own.reach(), Boot("patched"))
 
 

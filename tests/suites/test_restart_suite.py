@@ -13,6 +13,7 @@ import pytest
 from hilagent import errors
 from hilagent.journal import read
 from hilagent.linux.facts import Kvm
+from hilagent.linux.kexec import NoSuchCall
 from hilagent.linux.system import KvmState
 from hilagent.payload.places import Range
 from hilagent.probe import lpi
@@ -265,7 +266,7 @@ def test_a_kernel_without_the_system_call_is_unsupported(
     session, found = roads
 
     def refused(trip: Trip) -> None:
-        trip.refused = errors.Unsupported("this kernel has no such system call (ENOSYS)")
+        trip.refused = NoSuchCall("this kernel has no such system call (ENOSYS)")
         trip.linux = None
 
     found.go = refused
@@ -280,7 +281,7 @@ def test_a_crash_kernel_is_loaded_by_the_call_that_there_is(
 
     def lacks(trip: Trip) -> None:
         if trip.way.syscall == "file":
-            trip.refused = errors.Unsupported("this kernel has no such system call (ENOSYS)")
+            trip.refused = NoSuchCall("this kernel has no such system call (ENOSYS)")
             trip.linux = None
 
     found.go = lacks
