@@ -20,7 +20,7 @@ WIDTH = 80
 _COLUMNS = (("way", 10), ("kernel", 14), ("EL2 by", 9), ("into", 7), ("served by", 9),
             ("EL", 3), ("n", 3), ("s each", 6), ("", 9))  # fmt: skip
 _IN_A_ROW = (("way", 10), ("kernel", 16), ("into", 7), ("n", 3), ("EL", 3),
-             ("s: min med max", 14), ("MiB free: 1st min last", 22))  # fmt: skip
+             ("s: min med max", 14), ("MiB: 1st min last", 17))  # fmt: skip
 _SERVERS = {"none": "no hvc"}
 
 

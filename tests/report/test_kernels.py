@@ -77,6 +77,7 @@ def test_restarts_in_a_row_tell_el_times_and_memory_of_all(tmp_path: Path) -> No
     log.close()
     (section,) = sections(journal.read(tmp_path))
     assert section.splitlines()[0] == "Restarts in a row"
+    assert section.splitlines()[1].endswith("MiB: 1st min last")
     assert section.splitlines()[2].split() == [
         "kexec-file", "patched", "kernel", "3", "1,2", "3.0", "3.5", "9.0", "800", "790", "795",
     ]  # fmt: skip
