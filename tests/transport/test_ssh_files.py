@@ -57,7 +57,7 @@ def test_an_end_that_the_board_holds_is_not_sent_again(
 ) -> None:
     head, tail, path = os.urandom(70_000), os.urandom(300_000), tmp_path / "bundle"
     held = tmp_path / "initrd"
-    held.write_bytes(tail if there else tail[:-1] + b"x")
+    held.write_bytes(tail if there else tail[:-1] + bytes([tail[-1] ^ 1]))
     told: list[int] = []
     data = head + tail
     assert to.put(
