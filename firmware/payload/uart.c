@@ -65,6 +65,11 @@ static void prepare_pl011(const struct uart *u)
 	put(u, PL011_CR, cr & ~1u);
 	put(u, PL011_LCRH, lcrh | LCRH_FEN | 0x60); /* 8 bits */
 	put(u, PL011_CR, cr | CR_ON);
+	/*
+	 * A byte that came before the FIFO was on is flushed above. QEMU had stopped taking
+	 * the host's bytes then, and starts again only when DR is read.
+	 */
+	(void)get(u, PL011_DR);
 }
 
 void uart_prepare(const struct uart *u)
