@@ -74,7 +74,8 @@ static void nak(void)
 	if (now() - link.nak_at < ticks_per_second() / NAKS_PER_SECOND)
 		return;
 	fill_head(link.event, KIND_NAK, 0, 0, STATUS_OK);
-	frame_send(link.event, frame_finish(link.event, 0), (int)link.rx.armoured, put, NULL);
+	/* As the last good request, not as the noise: raw, it may hold an XOFF that nobody undoes. */
+	frame_send(link.event, frame_finish(link.event, 0), !link.raw, put, NULL);
 	link.nak_at = now();
 }
 

@@ -122,6 +122,19 @@ def test_a_damaged_request_is_answered_by_a_nak(virt: Machine) -> None:
             naks = [nak for nak in virt.naks() if nak.armoured == virt.armoured]
 
 
+def test_raw_noise_on_an_armoured_line_gets_an_armoured_nak(virt: Machine) -> None:
+    """A raw one may hold an XOFF, and a port that obeys it says nothing ever again."""
+    virt.hello()
+    line = bytearray(frame.encode(frame.Packet(wire.Kind.REQUEST, Op.ECHO, 9, body=b"x" * 30)))
+    line[30] ^= 2
+    naks: list[frame.Packet] = []
+    while not naks:
+        virt.send(bytes(line))
+        virt.must(Op.ECHO)
+        naks = virt.naks()
+    assert all(nak.armoured for nak in naks)
+
+
 def test_every_cpu_starts_works_moves_the_link_stops_and_comes_back(virt: Machine) -> None:
     virt.hello()
     assert virt.ask(Op.CPU_START, u32(4))[0] == Status.NO_CPU
