@@ -10,6 +10,7 @@
       WorldError            the world's: carries the Verdict that it stands for
         LabError            INFRA: link, power, host key, disk, lock, U-Boot
           LinkError         the link to the payload is lost or too bad
+            LinkStuck       it takes no more bytes
           BoardReset        the boot id changed: the board restarted by itself
           HostOverloaded    a wait can't accuse, the host itself was late
         PreconditionError   PRECONDITION: undeclared, e.g. entered at EL1
@@ -72,6 +73,10 @@ class LabError(WorldError):
 
 class LinkError(LabError):
     """The link to the payload is lost, or too bad to carry a verdict."""
+
+
+class LinkStuck(LinkError):
+    """The line takes no more bytes: flow control somewhere, or a board that reads none."""
 
 
 class BoardReset(LabError):

@@ -24,7 +24,7 @@ from hilagent.console.late import TICK_S, Lateness
 from hilagent.console.line import Line
 from hilagent.console.tape import KEEP_BYTES, Tape
 from hilagent.console.watch import Crash, CrashWatch, Kind
-from hilagent.errors import AgentBug, HilagentError, LabError, LinkError
+from hilagent.errors import AgentBug, HilagentError, LabError, LinkError, LinkStuck
 from hilagent.text import scrub
 from hilagent.transport.base import Stream
 
@@ -109,7 +109,7 @@ class Console:
             return True
 
     def write(self, data: bytes, deadline: Deadline) -> None:
-        """Write all of ``data``; LinkError if the line is lost or takes nothing any more."""
+        """Write all of ``data``; LinkError if the line is lost, LinkStuck if it takes no more."""
         view = memoryview(data)
         with self._writing:
             while view:
@@ -122,7 +122,7 @@ class Console:
                     view = view[taken:]
                 elif deadline.expired():
                     late = f"the console took no more bytes within {deadline.budget_s:g} s"
-                    raise LinkError(late, hint="flow control, or a console server that hangs?")
+                    raise LinkStuck(late, hint="flow control, or a console server that hangs?")
                 else:
                     self._until_writable(deadline)
 

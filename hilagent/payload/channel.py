@@ -139,9 +139,18 @@ class Channel:
         return patience.deadline.sooner(wait_s)
 
     def _write(self, data: bytes, patience: Patience) -> None:
-        if data:
-            self.bytes_tx += len(data)
+        """A board that takes no bytes is as mute as one that says nothing: where the line
+        knows flow control, the one leads to the other."""
+        if not data:
+            return
+        self.bytes_tx += len(data)
+        try:
             self.line.write(data, patience.deadline.sooner(self.silence_s))
+        except errors.LinkStuck as stuck:
+            if not patience.excuse():
+                self.session.forget()
+                last = self.last_status()
+                raise Silence(stuck.message, last=last, hint=stuck.hint) from stuck
 
     def _take(self, deadline: Deadline) -> link_session.Reply | None:
         data = self.line.read(deadline)

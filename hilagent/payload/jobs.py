@@ -113,9 +113,7 @@ class Jobs:
             if ended is not None:
                 del self._running[ended.cpu]
                 return ended
-            heard_s = self._channel.session.heard_s
-            self._channel.listen(Deadline.after(poll_s, self._channel.clock))
-            if self._channel.session.heard_s == heard_s and self._ended() is None:
+            if not self._heard_within(poll_s):
                 self._poll()
                 poll_s = max(poll_s, min(_POLL_MOST_S, poll_s * 2))
             self._observe(heard)
@@ -179,6 +177,16 @@ class Jobs:
 
     def _ended(self) -> Running | None:
         return next((job for job in self._running.values() if job.settled), None)
+
+    def _heard_within(self, seconds: float) -> bool:
+        """Listen until a packet is whole; a board may say it byte by byte."""
+        channel, before_s = self._channel, self._channel.session.heard_s
+        deadline = Deadline.after(seconds, channel.clock)
+        while not (heard := channel.fresh or channel.session.heard_s != before_s):
+            if deadline.expired():
+                break
+            channel.listen(deadline)
+        return bool(heard)
 
     def _first_poll_s(self) -> float:
         if any(job.cpu == self._link_cpu() for job in self.running):

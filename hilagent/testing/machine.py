@@ -165,7 +165,7 @@ class StreamLine:
             selector.register(self.stream.fileno(), selectors.EVENT_WRITE)
             while data:
                 if not selector.select(deadline.left_s()):
-                    raise errors.LinkError(f"{len(data)} bytes were not taken in time")
+                    raise errors.LinkStuck(f"{len(data)} bytes were not taken in time")
                 data = data[self.stream.write(data) :]
 
     def read(self, deadline: Deadline) -> bytes:

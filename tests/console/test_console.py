@@ -13,7 +13,15 @@ import pytest
 from hilagent.clock import Deadline
 from hilagent.console import Kind
 from hilagent.console.tape import RX, TX, read_index
-from hilagent.errors import AgentBug, BoardReset, LabError, LinkError, StateError, TargetCrash
+from hilagent.errors import (
+    AgentBug,
+    BoardReset,
+    LabError,
+    LinkError,
+    LinkStuck,
+    StateError,
+    TargetCrash,
+)
 from tests.console.helper import FarEnd, open_files
 from tests.console.test_watch import BANNER, PANIC
 
@@ -157,10 +165,10 @@ def test_closing_ends_a_waiter_and_gives_everything_back(tmp_path: Path) -> None
     assert threading.active_count() == threads
 
 
-def test_a_board_that_takes_no_bytes_is_a_link_error_at_the_deadline() -> None:
+def test_a_board_that_takes_no_bytes_is_a_stuck_link_at_the_deadline() -> None:
     with FarEnd() as board:
         line = board.console.take("test")
-        with pytest.raises(LinkError, match=r"took no more bytes within 0\.1 s"):
+        with pytest.raises(LinkStuck, match=r"took no more bytes within 0\.1 s"):
             line.write(b"x" * (8 << 20), soon(0.1))
 
 

@@ -7,6 +7,7 @@ import zlib
 import pytest
 
 from hilagent import errors
+from hilagent.clock import Deadline
 from hilagent.link import wire
 from hilagent.payload import PayloadFault, Refused, ResetInJob, Silence
 from hilagent.testing import Faults, Traits, behaviour
@@ -190,6 +191,34 @@ def test_a_payload_that_falls_silent_is_silence() -> None:
     with pytest.raises(Silence, match="ECHO: nothing heard for 5 s"):
         payload.echo(b"")
     assert 5 <= b.clock.now_s() - start_s < 6
+
+
+def test_a_board_that_takes_no_bytes_is_silence_too() -> None:
+    b = bench()
+    payload = b.connect()
+
+    def stuck(data: bytes, deadline: Deadline) -> None:
+        b.clock.advance_to(deadline.at_s)
+        raise errors.LinkStuck("the console took no more bytes within 5 s")
+
+    b.line.write = stuck  # type: ignore[method-assign]
+    start_s = b.clock.now_s()
+    with pytest.raises(Silence, match="took no more bytes"):
+        payload.echo(b"")
+    assert b.clock.now_s() - start_s == 5
+
+
+def test_no_bytes_taken_while_the_host_was_late_is_no_silence() -> None:
+    b = bench()
+    payload = b.connect(late_s=lambda since_s: 8.0)
+
+    def stuck(data: bytes, deadline: Deadline) -> None:
+        b.clock.advance_to(deadline.at_s)
+        raise errors.LinkStuck("the console took no more bytes within 5 s")
+
+    b.line.write = stuck  # type: ignore[method-assign]
+    with pytest.raises(errors.HostOverloaded):
+        payload.echo(b"")
 
 
 def test_silence_while_the_host_was_late_is_no_silence() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from hilagent import errors
+from hilagent.clock import Deadline
 from hilagent.link import wire
 from hilagent.payload import Hang, PayloadFault, ResetInJob, Silence, SweepRequest
 from hilagent.payload.trouble import Place
@@ -62,6 +63,22 @@ def test_one_cpu_sweeps_on_the_link_and_reports_between_blocks() -> None:
     assert len(shares) >= 8
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+def test_a_report_that_comes_byte_by_byte_is_not_taken_for_no_report() -> None:
+    """Each byte provoked a request: a CPU that owns the link and works got hundreds, and
+    a line that nobody reads takes no more than fits."""
+    b = bench(Traits(cpus=1, sweep_s=0.5))
+    payload = b.connect()
+    read, said = b.line.read, bytearray()
+
+    def bytewise(deadline: Deadline) -> bytes:
+        said.extend(b"" if said else read(deadline))
+        return bytes([said.pop(0)]) if said else b""
+
+    b.line.read = bytewise  # type: ignore[method-assign]
+    payload.sweep([SweepRequest(block=1024)], max_frames=0)
+    assert b.twin.executed.count(wire.Op.JOB_STATUS) == 0
 
 
 def test_each_pass_is_handed_out_as_soon_as_it_is_here() -> None:
