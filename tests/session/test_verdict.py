@@ -17,6 +17,7 @@ RAISED = [
     (errors.WorldError("x"), Verdict.INFRA),
     (errors.LabError("x"), Verdict.INFRA),
     (errors.LinkError("x"), Verdict.INFRA),
+    (errors.LinkStuck("x"), Verdict.INFRA),
     (errors.BoardReset("x"), Verdict.INFRA),
     (errors.HostOverloaded("x"), Verdict.INFRA),
     (errors.PreconditionError("x"), Verdict.PRECONDITION),
