@@ -4,8 +4,9 @@
 apt works in a private state of its own in the cache: the host's sources, keys,
 pins, proxies and passwords are read where they are (so ``Signed-By`` holds and
 every signature is checked), but its package lists, its architectures and its
-installed packages are neither used nor touched. What was fetched once is found
-again without apt; ``refresh`` asks for newer packages.
+installed packages are neither used nor touched. What none of the host's sources
+has is looked for in Debian's security suite, on the same mirror. What was fetched
+once is found again without apt; ``refresh`` asks for newer packages.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from hilagent.errors import LabError
 
 from . import cache, child
 from .progress import Progress, silent
+
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+"""Of the package debian-archive-keyring; without it apt checks with the keys it trusts."""
+_TARGET = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(LABEL)"
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,10 @@ def depends(name: str, *, progress: Progress = silent, refresh: bool = False) ->
     with cache.locked(record.parent, lambda: progress(0, 0, "waiting for another apt-get")):
         apt = _Apt(record.parent, progress)
         apt.update_once(force=refresh)
-        shown = apt.query("show", "--no-all-versions", name)
-    if f"Package: {name}\n" not in shown:
+        shown = apt.show(name)
+        if not shown and apt.add_security():
+            shown = apt.show(name)
+    if not shown:
         raise _unknown(name)
     line = re.search(r"^Depends: (.*)$", shown, re.MULTILINE)
     names = [re.split(r"[ :]", each.strip())[0] for each in line[1].split(",")] if line else []
@@ -142,6 +149,7 @@ class _Apt:
         cache.folder("debian", self._lists.name, "partial")
         (home / "status").touch()
         (home / "apt.conf").write_text(_conf(home, self._lists, arch))
+        self._security = home / "security.list"
 
     def update_once(self, *, force: bool) -> None:
         """Fetch the package lists if there are none."""
@@ -150,21 +158,46 @@ class _Apt:
             self._run(["apt-get", "update"])
 
     def download(self, names: Sequence[str], depends: bool) -> tuple[Package, ...]:
-        """Fetch; if that fails the lists may be old: update them, once."""
+        """Fetch; if that fails the lists may be old, or the host's sources others: begin anew."""
         how = ["install", "--download-only", "--no-install-recommends", "-y"]
         words = [*(how if depends else ["download"]), *names]
         try:
             files = self._try(words)
         except LabError:
+            self._security.unlink(missing_ok=True)
             self.update_once(force=True)
-            files = self._try(words, names)
+            try:
+                files = self._try(words, names)
+            except _Unknown:
+                if not self.add_security():
+                    raise
+                files = self._try(words, names)
         return tuple(Package(self._archives / name) for name in files)
 
-    def query(self, *words: str) -> str:
-        """Return what apt-cache says; nothing if it fails."""
-        argv = ["apt-cache", "-c", str(self._home / "apt.conf"), *words]
+    def show(self, name: str) -> str:
+        """Return what apt-cache shows of a package; nothing if no source has it."""
+        argv = ["apt-cache", *self._options(), "show", "--no-all-versions", name]
         done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False)
-        return done.stdout.decode("utf-8", "replace")
+        shown = done.stdout.decode("utf-8", "replace")
+        return shown if f"Package: {name}\n" in shown else ""
+
+    def add_security(self) -> bool:
+        """Read the security suite, too, of the Debian that the host has its packages from.
+
+        On a mirror it lies beside the main one. Returns False if it can't be read.
+        """
+        said = self._run(["apt-get", "indextargets", "--format", _TARGET])
+        main = re.search(r"^(\S+?)/? (\w+) main Debian$", said, re.MULTILINE)
+        if main is None:
+            return False
+        key = f"[signed-by={_KEYRING}] " if Path(_KEYRING).is_file() else ""
+        self._security.write_text(f"deb {key}{main[1]}-security {main[2]}-security main\n")
+        try:
+            self.update_once(force=True)
+        except LabError:
+            self._security.unlink()
+            return False
+        return True
 
     def _try(self, words: Sequence[str], names: Sequence[str] = ()) -> list[str]:
         try:
@@ -187,8 +220,19 @@ class _Apt:
     def _run(self, argv: Sequence[str], archives: Path | None = None) -> str:
         where = archives or self._archives
         own = ["-o", "APT::Status-Fd=1", "-o", f"Dir::Cache::archives={where}/"]
-        options = ["-c", str(self._home / "apt.conf"), "-q", *own]
-        return child.output([argv[0], *options, *argv[1:]], cwd=where, see=self._see)
+        words = [argv[0], *self._options(), "-q", *own, *argv[1:]]
+        return child.output(words, cwd=where, see=self._see)
+
+    def _options(self) -> list[str]:
+        options = ["-c", str(self._home / "apt.conf")]
+        if not self._security.exists():
+            return options
+        said = child.output(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f"])
+        hosts = Path(said.removeprefix("LIST=").strip("'"))
+        both = self._home / "sources.list"
+        lines = hosts.read_text() if hosts.is_file() else ""
+        both.write_text(f"{lines}\n{self._security.read_text()}")
+        return [*options, "-o", f"Dir::Etc::sourcelist={both}"]
 
     def _see(self, line: str) -> None:
         fields = line.split(":", 3)
@@ -223,8 +267,12 @@ Dir::Log "{home}/";
 """
 
 
-def _unknown(name: str) -> LabError:
-    return LabError(
+class _Unknown(LabError):
+    """No source has a package."""
+
+
+def _unknown(name: str) -> _Unknown:
+    return _Unknown(
         f"{name} (arm64) is in none of this host's package sources",
         hint="Debian 12 has it in bookworm-security, Debian 13 in trixie: add the suite to"
         " /etc/apt/sources.list.d; or give your own tree (--source DIR) or a built kernel"

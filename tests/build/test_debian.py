@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,17 @@ echo "apt-get $*" >>%(home)s/calls
 for word; do case $word in
     Dir::Cache::archives=*) archives=${word#*=} ;;
     --print-uris) show=1 ;;
-    update) touch %(home)s/lists-arm64/x_Packages; exit 0 ;;
+    Dir::Etc::sourcelist=*) sources=$(cat "${word#*=}") ;;
+    update) [ "$sources" ] && [ -e %(home)s/no-security ] && exit 100
+        touch %(home)s/lists-arm64/x_Packages; exit 0 ;;
+    indextargets) echo "http://own/debian bookworm main Own"
+        echo "http://mirror/debian/ bookworm-updates main Debian"
+        echo "http://mirror/debian/ bookworm main Debian"; exit 0 ;;
 esac; done
+case "$sources" in
+    *" http://mirror/debian-security bookworm-security main"*) rm -f %(home)s/in-security ;;
+esac
+if [ -e %(home)s/in-security ]; then cat %(home)s/in-security; exit 100; fi
 if [ -e %(home)s/fails ]; then
     cat %(home)s/fails; [ -e %(home)s/always ] || rm %(home)s/fails; exit 100
 fi
@@ -32,7 +42,10 @@ fi
 """
 _CACHE = r"""#!/bin/sh
 echo "apt-cache $*" >>%(home)s/calls
-case "$*" in *" image"*) printf 'Package: image\nDepends: image-6.12 (= 1), base | other\n' ;; esac
+case "$*" in
+    *sourcelist*" new"*) printf 'Package: new\nDepends: new-6.12\n' ;;
+    *" image"*) printf 'Package: image\nDepends: image-6.12 (= 1), base | other\n' ;;
+esac
 """
 
 
@@ -97,6 +110,28 @@ def test_a_package_that_no_source_has_is_named_with_what_to_do(home: Path) -> No
         debian.fetch(["linux-source-6.12"])
     assert "bookworm-security" in caught.value.hint
     assert "--source DIR" in caught.value.hint
+
+
+def test_what_only_the_security_suite_has_is_taken_from_there(home: Path) -> None:
+    (home / "in-security").write_text("E: Unable to locate package busybox\n")
+    (package,) = debian.fetch(["busybox"])
+    assert package.deb.is_file()
+    updates = [" update" in call for call in calls(home)]
+    assert (
+        updates.count(True) == 3
+    )  # the lists, once more in case they were old, and with that suite
+    assert debian.depends("new") == ["new-6.12"]
+    assert "AllowInsecure" not in (home / "sources.list").read_text()
+    assert "trusted=" not in (home / "sources.list").read_text()
+
+
+@pytest.mark.parametrize("ask", [lambda: debian.fetch(["new"]), lambda: debian.depends("gone")])
+def test_a_mirror_without_that_suite_changes_nothing(home: Path, ask: Callable[[], object]) -> None:
+    (home / "in-security").write_text("E: Unable to locate package new\n")
+    (home / "no-security").touch()
+    with pytest.raises(LabError, match=r"(new|gone) \(arm64\) is in none"):
+        ask()
+    assert not (home / "security.list").exists()
 
 
 def test_another_failure_is_told_in_apts_words(home: Path) -> None:
