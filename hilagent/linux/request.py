@@ -87,7 +87,7 @@ def for_contract(profile: Profile, contract: Contract, *, cpu: int, pass_no: int
     else:
         fixed[0] = UNKNOWN_X0 if number is None else number
         catch_mask &= ~1
-    if not _takes_address(profile, contract.hcall):
+    if not takes_address(profile, contract.hcall):
         catch_mask &= _spare(contract)
     flags = Flag.PLAIN
     if contract.server == _STUB:
@@ -99,8 +99,9 @@ def for_contract(profile: Profile, contract: Contract, *, cpu: int, pass_no: int
     )  # fmt: skip
 
 
-def _takes_address(profile: Profile, hcall: str) -> bool:
-    """Whether any server does: which one serves a CPU may have changed meanwhile."""
+def takes_address(profile: Profile, hcall: str) -> bool:
+    """Return whether any server of ``hcall`` takes an address: which one serves a CPU may
+    have changed meanwhile."""
     kinds = {
         kind
         for each in profile.contracts.values()

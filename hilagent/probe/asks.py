@@ -24,7 +24,8 @@ from typing import Literal
 from hilagent.abi import UNKNOWN, Contract, Profile, Result, Server
 from hilagent.abi.contract import Effect
 from hilagent.linux import request as requests
-from hilagent.linux.request import Request, for_contract
+from hilagent.linux.request import Request, for_contract, takes_address
+from hilagent.linux.wire import Effect as Declared
 from hilagent.linux.wire import Flag
 
 PASSES = (0, 1)
@@ -36,6 +37,10 @@ SPREAD_COUNT = 254
 """x0 over all its 64 bits, without 0 and all ones, which are a number and an answer."""
 X0_SWEPT = 0x1000
 """x0's values that are swept, from the bound on: below every SMCCC function id."""
+X0_NUMBERS = ((0, 3), (3, 1), (4, 60))
+"""First and count of x0's values that named hcalls before the immediate did, and could again.
+3 was finalise (asm/virt.h of 6.12)."""
+_X0_FINALISE = 3
 
 _FINALISE = frozenset({"HVC_FINALISE_EL2", "HVC_VHE_RESTART"})
 _GENTLE: frozenset[Effect] = frozenset({"none", "get-vectors"})
@@ -262,6 +267,7 @@ def _sweeps(profile: Profile, server: str, cpu: int, facts: Live) -> Iterator[As
         if profile.selector == "immediate":
             skip = _skipped(profile, server, facts)
             yield Ask("sweep", UNKNOWN, None, replace(base, skip=skip))
+            yield from _by_old_numbers(profile, server, base, facts)
             continue
         fixed = {0: requests.UNKNOWN_X0}
         other = replace(base, catch_mask=base.catch_mask & ~1)
@@ -273,6 +279,18 @@ def _sweeps(profile: Profile, server: str, cpu: int, facts: Live) -> Iterator[As
         yield Ask("sweep", UNKNOWN, bound, by_x0)
         spread = replace(other, swept="x0", x0_first=SPREAD, x0_step=SPREAD, count=SPREAD_COUNT)
         yield Ask("sweep", UNKNOWN, requests.UNKNOWN_X0, spread)
+
+
+def _by_old_numbers(profile: Profile, server: str, base: Request, facts: Live) -> Iterator[Ask]:
+    """Yield sweeps over x0 at immediate 0, where it must name nothing but SMCCC functions:
+    a server that still looks there, too, would do what a number in it says."""
+    smccc = profile.contract(0, server)
+    if smccc.number is None or smccc.effect != "none" or takes_address(profile, smccc.hcall):
+        return
+    by_x0 = replace(base, swept="x0", catch_mask=base.catch_mask & ~1, effect=Declared.NONE)
+    for first, count in X0_NUMBERS:
+        if not (facts.vhe and first == _X0_FINALISE):
+            yield Ask("sweep", smccc.hcall, 0, replace(by_x0, x0_first=first, count=count))
 
 
 def _refused_numbers(profile: Profile, contract: Contract, cpu: int, facts: Live) -> Iterator[Ask]:

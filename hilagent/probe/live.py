@@ -104,7 +104,8 @@ def wanted(profile: Profile, plan: Plan) -> tuple[SweepRequest, ...]:
     out = []
     for ask in plan.asks:
         request = ask.request
-        first, last = request.imm, request.imm + request.count - 1
+        swept = request.count if request.swept == "imm" else 1
+        first, last = request.imm, request.imm + swept - 1
         if profile.selector == "x0":
             first = ask.number or 0
             last = first + _counted(ask) - 1
@@ -209,10 +210,11 @@ def _passes(profile: Profile, server: str, done: Done) -> list[SweepPass]:
 
 
 def _of_sweep(profile: Profile, ask: Ask, swept: SweepPass) -> list[SweepPass]:
-    if profile.selector == "immediate":
+    by_imm = profile.selector == "immediate"
+    if by_imm and ask.request.swept == "imm":
         return list(_issued(swept))
     number = ask.number or 0
-    if _counted(ask) > 1:
+    if not by_imm and _counted(ask) > 1:
         shift = number - swept.first
         runs = tuple((first + shift, count, index) for first, count, index in swept.runs)
         return [replace(swept, first=number, runs=runs, swept="imm")]

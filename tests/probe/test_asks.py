@@ -8,8 +8,8 @@ import pytest
 from hilagent.abi import UNKNOWN
 from hilagent.linux.wire import Flag
 from hilagent.probe import asks
-from hilagent.probe.asks import SAMPLE, Live
-from tests.probe.livesim import IDMAP, SCS, SERVED, SLOT, VBAR, X0, facts, profile_of
+from hilagent.probe.asks import SAMPLE, Ask, Live
+from tests.probe.livesim import IDMAP, OLD, SCS, SERVED, SLOT, VBAR, X0, facts, profile_of
 
 GET, SET, CALL, RESTART, RESET = (
     *("HVC_GET_VECTORS", "HVC_SET_VECTORS", "HVC_CALL_FUNC", "HVC_SOFT_RESTART"),
@@ -83,6 +83,8 @@ def test_finalise_is_never_issued_where_the_cpu_has_vhe(name: str, server: str) 
         by_imm = profile_of(name).selector == "immediate"
         if ask.kind == "hvc":
             assert finalise is None or ask.number != finalise
+        elif ask.request.swept == "x0":
+            assert 3 not in _values_of_x0(ask)
         elif by_imm and finalise is not None:
             assert finalise in ask.request.skip
 
@@ -110,18 +112,34 @@ def test_protected_kvm_must_refuse_the_numbers_that_it_knows() -> None:
 
 def test_only_chosen_cpus_are_swept_whole() -> None:
     plan = _asked(SCS, "kvm", facts(whole=frozenset({1})))
-    counts = {ask.request.cpu: ask.request.count for ask in plan.asks if ask.kind == "sweep"}
+    by_imm = [ask.request for ask in plan.asks if ask.kind == "sweep" and ask.number is None]
+    counts = {request.cpu: request.count for request in by_imm}
     assert counts == {0: SAMPLE, 1: 0x10000}
     by_x0 = [ask for ask in _asked(X0, "kvm").asks if ask.request.swept == "x0"]
     assert {ask.request.x0_first for ask in by_x0} == {4, asks.SPREAD}
     for ask in by_x0:
-        request = ask.request
-        values = [request.x0_first + n * request.x0_step for n in range(request.count)]
+        values = _values_of_x0(ask)
         assert all(3 < value < 0x8000_0000 or value >> 32 for value in values)
         assert max(values) < (1 << 64) - 1
     by_imm = [ask.request for ask in _asked(X0, "kvm", facts(0, whole=frozenset({0}))).asks
               if ask.kind == "sweep" and ask.request.swept == "imm"]  # fmt: skip
     assert [request.count for request in by_imm] == [0x10000, SAMPLE]
+
+
+def _values_of_x0(ask: Ask) -> list[int]:
+    request = ask.request
+    return [request.x0_first + n * request.x0_step for n in range(request.count)]
+
+
+@pytest.mark.parametrize("server", ["hyp-stub", "kvm"])
+def test_the_numbers_that_x0_had_are_asked_for_where_the_immediate_rules(server: str) -> None:
+    asked = [ask for ask in _asked(SCS, server, facts(0)).asks if ask.request.swept == "x0"]
+    assert {(ask.hcall, ask.number, ask.request.imm) for ask in asked} == {("HVC_CALL_HYP", 0, 0)}
+    for pass_no in (0, 1):
+        here = [ask for ask in asked if ask.request.pass_no == pass_no]
+        assert sorted(value for ask in here for value in _values_of_x0(ask)) == list(range(64))
+    # the proposal of 2015 takes a function's address there
+    assert not [ask for ask in _asked(OLD, server).asks if ask.request.swept == "x0"]
 
 
 def test_the_stubs_address_goes_with_every_request() -> None:

@@ -63,6 +63,20 @@ def test_whether_kvm_sets_its_vectors_is_seen_where_its_first_ones_are_known() -
     assert "served by kvm" in found.evidence
 
 
+@pytest.mark.parametrize("server", ["hyp-stub", "kvm"])
+def test_a_number_in_x0_that_still_names_an_hcall_is_accused(server: str) -> None:
+    """What selected before the series, left in beside the immediate: reset-vectors was 2."""
+
+    def both(shot: Shot) -> None:
+        if shot.imm == 0 and shot.before.x[0] == 2:
+            shot.x[0] = 0
+
+    judgement, _, _ = judged(SCS, server, both)
+    assert {(each.rule, each.hcall, each.what) for each in judgement.findings} == {
+        ("result", "HVC_CALL_HYP", "x0")
+    }
+
+
 def test_an_answer_that_is_neither_says_nothing_of_set_vectors() -> None:
     odd = Kernel(profile_of(SCS), "kvm", _at(1, _x(0, 0)))
     judgement = _under_kvm(odd, facts(idmap=IDMAP))
@@ -74,7 +88,7 @@ def test_what_a_sweep_can_not_issue_is_issued_alone_and_judged() -> None:
     judgement, plan, _ = judged(SCS, "kvm")
     assert judgement.cell("HVC_RESET_VECTORS", "result").state is State.HELD
     assert judgement.cell("HVC_SOFT_RESTART", "callee-args").state is State.HELD
-    swept = [ask for ask in plan.asks if ask.kind == "sweep"]
+    swept = [ask for ask in plan.asks if ask.kind == "sweep" and ask.request.swept == "imm"]
     assert all(ask.request.skip == (2, 3, 4, 5) for ask in swept)
 
 
