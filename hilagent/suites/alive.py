@@ -44,6 +44,7 @@ class Alive:
         kvm: what a virtual machine did before and after; None: no program to try it.
         restores: KVM comes back to a CPU that is switched off and on.
         lost: what went wrong with switching a CPU off and on, by CPU.
+        stayed: it is at EL1, its CPUs have VHE, and nothing is known that would keep it there.
     """
 
     identity: Identity
@@ -60,6 +61,7 @@ class Alive:
     kvm: tuple[KvmState | None, KvmState | None] = (None, None)
     restores: bool = False
     lost: tuple[tuple[int, str], ...] = ()
+    stayed: bool = False
 
 
 def seen(session: Session, settings: Settings, boot: Boot) -> Alive:
@@ -80,6 +82,8 @@ def _measure(session: Session, settings: Settings, boot: Boot) -> Alive:
     alive = Alive(
         identity, mode, SERVERS.get(mode, asks.STUB), facts.kvm_line,
         kvm=(kernels.kvm_works(linux),) * 2,
+        stayed=not identity.refused and Feature.VH in identity.features
+        and kernels.free_to_use_vhe(linux.kernel, facts.cmdline),
     )  # fmt: skip
     if not identity.refused:
         alive = _recognised(session, boot, alive, linux.kernel)

@@ -39,6 +39,10 @@ _WHERE = (
     f"grep -E ' (_text|__hyp_stub_vectors|{_IDMAP}|{_HOST})$' /proc/kallsyms; "
     "grep 'Kernel code' /proc/iomem"
 )
+_KEEPS_NVHE = re.compile(
+    r'(?:^|[\s"])(?:kvm[-_]arm\.mode=(?!none\b)|id_aa64mmfr1\.vh|arm64_sw\.hvhe)'
+)
+"""Documentation/admin-guide/kernel-parameters.txt and kernel/pi/idreg-override.c of 6.12."""
 _SYMBOLS = ("sh", "-c", _WHERE)
 
 
@@ -127,6 +131,13 @@ def facts_of(linux: Linux, session: Session | None = None) -> Facts:
         return facts
     said = scrub(session.console().cut(linux.position, _MOST_CONSOLE)[1])
     return replace(facts, entry=entry_of(said.splitlines()))
+
+
+def free_to_use_vhe(kernel: Kernel, cmdline: str) -> bool:
+    """Return whether nothing that is known keeps a kernel from VHE where its CPUs have it:
+    no override of theirs on its command line, and no configuration without it (before 6.0)."""
+    config = kernel.config.read_text() if kernel.config is not None else ""
+    return not _KEEPS_NVHE.search(cmdline) and "# CONFIG_ARM64_VHE is not set" not in config
 
 
 def need_el2(session: Session, facts: Facts) -> None:

@@ -138,7 +138,13 @@ def test_live_hotplug(hilagent_session: Session, hilagent_settings: Settings, ca
 
 
 def _check_mode(session: Session, seen: Alive, asked: str) -> None:
-    """KVM owns EL2 as the kernel was told, unless it says that it can't."""
+    """KVM owns EL2 as the kernel was told, unless it says that it can't; told nothing, the
+    kernel itself is there where its CPUs have VHE (kernel/hyp-stub.S of 6.12)."""
+    finalise = "HVC_FINALISE_EL2"
+    if seen.stayed and seen.profile is not None and finalise in seen.profile.numbers:
+        found = f"at EL1: {seen.kvm_line or 'KVM says nothing'}"
+        finding = Finding("dispatch", finalise, "effect", "the kernel at EL2: CPUs have VHE", found)
+        kernels.accuse(session, asks.STUB, [finding])
     if seen.mode in _MODES[asked]:
         return
     if seen.mode == Kvm.ABSENT.value and Feature.KVM in seen.identity.features:

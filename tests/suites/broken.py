@@ -40,7 +40,11 @@ class Broken:
     def argv(self) -> list[str]:
         """The arguments of ``hilagent`` that show it."""
         mode = "none" if "KVM off" in self.leg else MODES.get(self.server, "default")
-        run = ["run", "qemu-virt", "-o", "smp=2", "--suite", SUITES.get(self.suite, self.suite)]
+        cpu = []
+        if "with VHE" in self.leg:
+            mode, cpu = "default", ["-o", "cpu=max"]
+        run = ["run", "qemu-virt", "-o", "smp=2", *cpu]
+        run += ["--suite", SUITES.get(self.suite, self.suite)]
         only = next((words for leg, words in LEGS.items() if self.leg.startswith(leg)), "")
         narrow = ["-k", only] if only else []
         return [*run, *narrow, "--kernel", f"broken:{self.name}", "--mode", mode]

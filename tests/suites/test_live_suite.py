@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -282,3 +283,45 @@ def test_each_verdict_has_an_error_that_stands_for_it(verdict: Verdict) -> None:
         kernels.end(verdict, "said", details="more")
     assert verdict_of(seen.value) is verdict
     assert seen.value.details == "more"  # type: ignore[attr-defined]
+
+
+def _with_vhe(tmp_path: Path, cmdline: str = "console=ttyAMA0") -> None:
+    """Run the test on a kernel that is at EL1, on CPUs that have VHE."""
+    at = world("kvm", features=Feature.KVM | Feature.VH)
+    at.facts = replace(at.facts, kvm_line="Hyp nVHE mode initialized successfully", cmdline=cmdline)
+    session, boot = fakes.session(tmp_path, at), Boot("patched", "")
+    live.test_live_kvm(session, fakes.chosen(boot), OnBoot(boot))
+
+
+def test_a_kernel_that_stays_at_el1_where_cpus_have_vhe_is_accused(tmp_path: Path) -> None:
+    with pytest.raises(Accusation, match=r"hyp-stub: dispatch: HVC_FINALISE_EL2 effect") as seen:
+        _with_vhe(tmp_path)
+    assert "at EL1: Hyp nVHE mode" in str(seen.value)
+
+
+@pytest.mark.parametrize(
+    "cmdline",
+    [
+        "kvm-arm.mode=nvhe",
+        "x kvm_arm.mode=protected",
+        'a "kvm-arm.mode=nvhe"',
+        "id_aa64mmfr1.vh=0 y",
+        "a arm64_sw.hvhe=1",
+    ],
+)
+def test_a_kernel_that_was_told_to_stay_at_el1_is_not(tmp_path: Path, cmdline: str) -> None:
+    _with_vhe(tmp_path, cmdline)
+
+
+@pytest.mark.parametrize("cmdline", ["kvm-arm.mode=none", "arm64.nosve", "x-kvm-arm.mode=nvhe"])
+def test_what_does_not_keep_it_there_is_no_excuse(tmp_path: Path, cmdline: str) -> None:
+    with pytest.raises(Accusation, match=r"HVC_FINALISE_EL2 effect"):
+        _with_vhe(tmp_path, cmdline)
+
+
+def test_a_kernel_built_without_vhe_is_not(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("# CONFIG_ARM64_VHE is not set\n")
+    kernel = fakes.LiveBench(world()).runs(BOOT).kernel
+    assert kernels.free_to_use_vhe(kernel, "console=ttyAMA0")
+    old = replace(kernel, config=tmp_path / "config")
+    assert not kernels.free_to_use_vhe(old, "console=ttyAMA0")
