@@ -4,7 +4,8 @@
 The contracts themselves are the oracle: each candidate (profile and server) says what
 it would have answered, and the one that contradicts the observations least is it. So
 a kernel that is broken in one place is still recognised, and accused by its own
-contract. What an hcall may clobber decides between variants of one ABI.
+contract. Answers count first; what an hcall may clobber decides between variants that
+answer alike, and never against what was declared: that is the clobber's finding.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ _NOT_SUPPORTED = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Candidate:
-    """One profile and server, and how many observations it explains."""
+    """One profile and server, and how many observations it explains: by their answers
+    alone, and with what they clobbered."""
 
     profile: Profile
     server: str
+    answered: int
     explained: int
 
     def __str__(self) -> str:
@@ -47,12 +50,14 @@ class Recognised:
     Attributes:
         profile, server: the best candidate, the earliest of equals.
         equals: every candidate that explains as much, the best included; servers too.
+        answering: names of the profiles that explain the answers as well, clobbers aside.
         evidence: a line an observation.
     """
 
     profile: Profile
     server: str
     equals: tuple[Candidate, ...]
+    answering: frozenset[str]
     explained: int
     asked: int
     evidence: tuple[str, ...]
@@ -94,20 +99,27 @@ def recognise(
     """
     likely = (KVM, PKVM) if _speaks_smccc(seen) else (STUB,)
     candidates = [
-        Candidate(profile, server, sum(not breaches(profile, server, each) for each in seen))
+        _candidate(profile, server, seen)
         for server in sorted(servers, key=lambda each: each not in likely)
         for profile in profiles
         if (UNKNOWN, server) in profile.contracts
     ]
     if not candidates:
         raise ValueError("no profile to recognise a kernel by")
-    most = max(each.explained for each in candidates)
-    best = tuple(each for each in candidates if each.explained == most)
+    most = max((each.answered, each.explained) for each in candidates)
+    best = tuple(each for each in candidates if (each.answered, each.explained) == most)
+    alike = frozenset(each.profile.name for each in candidates if each.answered == most[0])
     first = best[0]
     return Recognised(
-        first.profile, first.server, best, most, len(seen),
+        first.profile, first.server, best, alike, first.explained, len(seen),
         tuple(_evidence(first, each) for each in seen),
     )  # fmt: skip
+
+
+def _candidate(profile: Profile, server: str, seen: Sequence[LiveExchange]) -> Candidate:
+    said = [breaches(profile, server, each) for each in seen]
+    answered = sum(all(each.rule in clobber.RULES for each in one) for one in said)
+    return Candidate(profile, server, answered, sum(not one for one in said))
 
 
 def breaches(profile: Profile, server: str, seen: LiveExchange) -> list[Breach]:
@@ -136,14 +148,16 @@ class Contradiction:
 def contradiction(
     found: Recognised, declared: Profile | None, *, by: str = ""
 ) -> Contradiction | None:
-    """Return what it means that ``found`` isn't ``declared``; None where it is.
+    """Return what it means that ``found`` isn't ``declared``; None where it is, or where
+    it answers like it and somebody declared it.
 
     Args:
         declared: what the kernel ought to speak; None where nobody said.
         by: who said so (``the build``, ``the lab``): then the kernel is accused.
             Empty for a default of ours, which accuses nobody.
     """
-    if declared is None or declared.name in {each.profile.name for each in found.equals}:
+    equals = found.answering if by else {each.profile.name for each in found.equals}
+    if declared is None or declared.name in equals:
         return None
     said = f"the kernel speaks {found.profile.name}, not {declared.name}"
     if not by:

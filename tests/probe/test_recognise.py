@@ -72,6 +72,32 @@ def test_a_kernel_broken_in_one_place_is_still_recognised(
     assert any("not as iss-6.12-scs" in line for line in found.evidence)
 
 
+def _unknown_takes_x9(shot: Shot) -> None:
+    if shot.imm > 6 or not shot.imm:
+        shot.x[9] = 0
+
+
+def _get_takes_x18(shot: Shot) -> None:
+    if shot.imm == 1:
+        shot.x[18] = 0
+
+
+@pytest.mark.parametrize("server", ["hyp-stub", "kvm"])
+@pytest.mark.parametrize("behave", [_unknown_takes_x9, _get_takes_x18])
+def test_a_clobber_is_no_other_abi_than_was_declared(
+    server: str, behave: Callable[[Shot], None]
+) -> None:
+    found = _recognised(SCS, server, behave)
+    assert recognise.contradiction(found, profile_of(SCS), by="the build") is None
+    assert recognise.contradiction(found, profile_of(X0), by="the build") is not None
+
+
+def test_answers_count_before_what_is_clobbered() -> None:
+    found = _recognised(ISS, "hyp-stub", _unknown_takes_x9)
+    assert found.profile.name == ISS
+    assert not found.certain
+
+
 def test_neither_x16_nor_x18_leaves_both_variants_possible() -> None:
     def gentle(shot: Shot) -> None:
         shot.x[16:19] = shot.before.x[16:19]
