@@ -16,8 +16,32 @@ from hilagent.errors import UsageError
 
 ALLOWED = frozenset(
     {
-        *("base", "bdinfo", "booti", "cmp", "coninfo", "crc32", "dcache", "dhcp", "echo", "env"),
-        *("false", "fdt", "go", "help", "icache", "iminfo", "itest", "loady", "md", "mw", "net"),
+        *(
+            "base",
+            "bdinfo",
+            "bootefi",
+            "booti",
+            "cmp",
+            "coninfo",
+            "crc32",
+            "dcache",
+            "dhcp",
+            "echo",
+        ),
+        *(
+            "env",
+            "false",
+            "fdt",
+            "go",
+            "help",
+            "icache",
+            "iminfo",
+            "itest",
+            "loady",
+            "md",
+            "mw",
+            "net",
+        ),
         *("printenv", "reset", "setenv", "sleep", "test", "tftpboot", "true", "unzip", "usb"),
         "version",
     }
@@ -58,6 +82,8 @@ def command_line(argv: Sequence[Argument]) -> bytes:
     allowed = _SUBCOMMANDS.get(name)
     if allowed is not None and (len(words) < 2 or words[1] not in allowed):
         raise UsageError(f"U-Boot command not allowed: {' '.join(words[:2])}")
+    if name == "bootefi" and not isinstance(argv[1] if len(argv) > 1 else "", int):
+        raise UsageError("bootefi is for an image at an address: its boot manager reads storage")
     return " ".join(words).encode()
 
 

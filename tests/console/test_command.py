@@ -71,5 +71,14 @@ def test_no_argument_ever_ends_the_command_or_starts_another(text: str) -> None:
 
 def test_nothing_on_the_list_writes_storage() -> None:
     writers = {"saveenv", "mmc", "sf", "nand", "erase", "cp", "save", "ext4write", "fatwrite"}
-    runners = {"run", "source", "boot", "bootd", "bootm", "bootefi", "if", "while"}
+    runners = {"run", "source", "boot", "bootd", "bootm", "if", "while"}
     assert not ALLOWED & (writers | runners)
+
+
+@pytest.mark.parametrize("argv", [("bootefi",), ("bootefi", "bootmgr"), ("bootefi", "selftest")])
+def test_bootefi_starts_an_image_at_an_address_and_nothing_else(argv: tuple[str, ...]) -> None:
+    assert command_line(["bootefi", 0x4040_0000, Var("fdtcontroladdr")]) == (
+        b"bootefi 40400000 ${fdtcontroladdr}"
+    )
+    with pytest.raises(UsageError, match="bootefi is for an image at an address"):
+        command_line(argv)
