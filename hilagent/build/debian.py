@@ -149,7 +149,7 @@ class _Apt:
         cache.folder("debian", self._lists.name, "partial")
         (home / "status").touch()
         (home / "apt.conf").write_text(_conf(home, self._lists, arch))
-        self._security = home / "security.list"
+        self._sources = home / "sources.list"  # the host's own and the security suite, if needed
 
     def update_once(self, *, force: bool) -> None:
         """Fetch the package lists if there are none."""
@@ -164,7 +164,7 @@ class _Apt:
         try:
             files = self._try(words)
         except LabError:
-            self._security.unlink(missing_ok=True)
+            self._sources.unlink(missing_ok=True)
             self.update_once(force=True)
             try:
                 files = self._try(words, names)
@@ -191,11 +191,15 @@ class _Apt:
         if main is None:
             return False
         key = f"[signed-by={_KEYRING}] " if Path(_KEYRING).is_file() else ""
-        self._security.write_text(f"deb {key}{main[1]}-security {main[2]}-security main\n")
+        said = child.output(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f"])
+        own = Path(said.removeprefix("LIST=").strip("'"))
+        lines = f"{own.read_text()}\n" if own.is_file() else ""
+        lines += f"deb {key}{main[1]}-security {main[2]}-security main\n"
+        self._sources.write_text(lines)
         try:
             self.update_once(force=True)
         except LabError:
-            self._security.unlink()
+            self._sources.unlink()
             return False
         return True
 
@@ -225,14 +229,9 @@ class _Apt:
 
     def _options(self) -> list[str]:
         options = ["-c", str(self._home / "apt.conf")]
-        if not self._security.exists():
-            return options
-        said = child.output(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f"])
-        hosts = Path(said.removeprefix("LIST=").strip("'"))
-        both = self._home / "sources.list"
-        lines = hosts.read_text() if hosts.is_file() else ""
-        both.write_text(f"{lines}\n{self._security.read_text()}")
-        return [*options, "-o", f"Dir::Etc::sourcelist={both}"]
+        if self._sources.exists():
+            options += ["-o", f"Dir::Etc::sourcelist={self._sources}"]
+        return options
 
     def _see(self, line: str) -> None:
         fields = line.split(":", 3)

@@ -16,32 +16,9 @@ from hilagent.errors import UsageError
 
 ALLOWED = frozenset(
     {
-        *(
-            "base",
-            "bdinfo",
-            "bootefi",
-            "booti",
-            "cmp",
-            "coninfo",
-            "crc32",
-            "dcache",
-            "dhcp",
-            "echo",
-        ),
-        *(
-            "env",
-            "false",
-            "fdt",
-            "go",
-            "help",
-            "icache",
-            "iminfo",
-            "itest",
-            "loady",
-            "md",
-            "mw",
-            "net",
-        ),
+        *("base", "bdinfo", "bootefi", "booti", "cmp", "coninfo", "crc32", "dcache", "dhcp"),
+        *("echo", "env", "false", "fdt", "go", "help", "icache", "iminfo", "itest", "loady"),
+        *("md", "mw", "net"),
         *("printenv", "reset", "setenv", "sleep", "test", "tftpboot", "true", "unzip", "usb"),
         "version",
     }

@@ -83,7 +83,7 @@ def _measure(session: Session, settings: Settings, boot: Boot) -> Alive:
         identity, mode, SERVERS.get(mode, asks.STUB), facts.kvm_line,
         kvm=(kernels.kvm_works(linux),) * 2,
         stayed=not identity.refused and Feature.VH in identity.features
-        and kernels.free_to_use_vhe(linux.kernel, facts.cmdline),
+        and kernels.free_to_use_vhe(facts.cmdline),
     )  # fmt: skip
     if not identity.refused:
         alive = _recognised(session, boot, alive, linux.kernel)

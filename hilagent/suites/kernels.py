@@ -133,11 +133,9 @@ def facts_of(linux: Linux, session: Session | None = None) -> Facts:
     return replace(facts, entry=entry_of(said.splitlines()))
 
 
-def free_to_use_vhe(kernel: Kernel, cmdline: str) -> bool:
-    """Return whether nothing that is known keeps a kernel from VHE where its CPUs have it:
-    no override of theirs on its command line, and no configuration without it (before 6.0)."""
-    config = kernel.config.read_text() if kernel.config is not None else ""
-    return not _KEEPS_NVHE.search(cmdline) and "# CONFIG_ARM64_VHE is not set" not in config
+def free_to_use_vhe(cmdline: str) -> bool:
+    """Return whether nothing on its command line keeps a kernel from VHE where CPUs have it."""
+    return not _KEEPS_NVHE.search(cmdline)
 
 
 def need_el2(session: Session, facts: Facts) -> None:

@@ -117,9 +117,7 @@ def test_what_only_the_security_suite_has_is_taken_from_there(home: Path) -> Non
     (package,) = debian.fetch(["busybox"])
     assert package.deb.is_file()
     updates = [" update" in call for call in calls(home)]
-    assert (
-        updates.count(True) == 3
-    )  # the lists, once more in case they were old, and with that suite
+    assert updates.count(True) == 3  # at first, in case the lists are old, and with that suite
     assert debian.depends("new") == ["new-6.12"]
     assert "AllowInsecure" not in (home / "sources.list").read_text()
     assert "trusted=" not in (home / "sources.list").read_text()
@@ -131,7 +129,7 @@ def test_a_mirror_without_that_suite_changes_nothing(home: Path, ask: Callable[[
     (home / "no-security").touch()
     with pytest.raises(LabError, match=r"(new|gone) \(arm64\) is in none"):
         ask()
-    assert not (home / "security.list").exists()
+    assert not (home / "sources.list").exists()
 
 
 def test_another_failure_is_told_in_apts_words(home: Path) -> None:

@@ -317,11 +317,3 @@ def test_a_kernel_that_was_told_to_stay_at_el1_is_not(tmp_path: Path, cmdline: s
 def test_what_does_not_keep_it_there_is_no_excuse(tmp_path: Path, cmdline: str) -> None:
     with pytest.raises(Accusation, match=r"HVC_FINALISE_EL2 effect"):
         _with_vhe(tmp_path, cmdline)
-
-
-def test_a_kernel_built_without_vhe_is_not(tmp_path: Path) -> None:
-    (tmp_path / "config").write_text("# CONFIG_ARM64_VHE is not set\n")
-    kernel = fakes.LiveBench(world()).runs(BOOT).kernel
-    assert kernels.free_to_use_vhe(kernel, "console=ttyAMA0")
-    old = replace(kernel, config=tmp_path / "config")
-    assert not kernels.free_to_use_vhe(old, "console=ttyAMA0")
