@@ -150,6 +150,8 @@ class SweepPass:
             order, but for the last ``left_out``.
         frames: evidence for the first immediate of a signature, by its index.
         ticks: CNTPCT ticks that the payload took.
+        swept: ``x0``: then first and count are indices into the values of x0.
+        given: said of each finding, where the immediate doesn't say all; never recorded.
     """
 
     cpu: int
@@ -166,7 +168,8 @@ class SweepPass:
     vectors_crc: int = 0
     job: int = 0
     crc_ok: bool = True
-    swept: str = "imm"  # or "x0": then first/count are indices into the x0 values
+    swept: str = "imm"
+    given: str = ""
 
 
 @dataclass(frozen=True)

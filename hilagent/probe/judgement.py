@@ -194,8 +194,9 @@ class _Tally:
             self.void.setdefault((hcall, breach.rule), []).append((reason, look.spans))
             return
         key = (breach.rule, hcall, breach.what, look.origin)
+        given = f" where {look.swept.given}" if look.swept.given else ""
         finding = Finding(
-            breach.rule, hcall, breach.what, breach.expected, breach.found,
+            breach.rule, hcall, breach.what, breach.expected, f"{breach.found}{given}",
             (look.cpu,), look.spans, look.origin, breach.evidence,
         )  # fmt: skip
         self.found[key] = _merged(self.found[key], finding) if key in self.found else finding

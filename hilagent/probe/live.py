@@ -222,10 +222,17 @@ def _of_sweep(profile: Profile, ask: Ask, swept: SweepPass) -> list[SweepPass]:
     return [
         replace(
             swept, first=number, count=1, runs=((number, 1, index),), swept="imm", crc_ok=whole,
-            left_out=0,
+            left_out=0, given=_asked_with(ask, swept, index) if by_imm else "",
         )
         for index in sorted({index for _, _, index in swept.runs})
     ]  # fmt: skip
+
+
+def _asked_with(ask: Ask, swept: SweepPass, index: int) -> str:
+    """Return the values of x0, step 1, that had this signature."""
+    first = ask.request.x0_first - swept.first
+    runs = [(first + at, first + at + count - 1) for at, count, each in swept.runs if each == index]
+    return f"x0 was {names.show_spans(names.merge_spans(runs))}"
 
 
 def _issued(swept: SweepPass) -> Iterator[SweepPass]:

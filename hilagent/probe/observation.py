@@ -63,6 +63,7 @@ def from_json(data: Any) -> SweepPass:
         frames={int(index): exchange_from(each) for index, each in frames.items()},
         crc_ok=crc_ok,
         swept=swept,
+        given="",
     )
 
 

@@ -75,6 +75,7 @@ def test_a_number_in_x0_that_still_names_an_hcall_is_accused(server: str) -> Non
     assert {(each.rule, each.hcall, each.what) for each in judgement.findings} == {
         ("result", "HVC_CALL_HYP", "x0")
     }
+    assert {each.found for each in judgement.findings} == {"x0 = 0x0 where x0 was 0x2"}
 
 
 def test_an_answer_that_is_neither_says_nothing_of_set_vectors() -> None:
