@@ -13,7 +13,7 @@ from tests import tree
 
 ROOMS = (
     *("data", "setup", "errors", "limits", "clock", "text", "document"),  # leaves
-    *("result", "journal", "abi", "link", "board", "transport", "power", "console"),
+    *("result", "journal", "abi", "elf", "audit", "link", "board", "transport", "power", "console"),
     *("build", "deploy", "payload", "linux", "session", "probe", "suites", "report"),
     *("plugin", "cli", "testing"),
 )
