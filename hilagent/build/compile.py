@@ -54,10 +54,11 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Blob:
-    """Code linked at 0: its bytes, and the offsets of its global symbols."""
+    """Code linked at 0: its bytes, the offsets of its global symbols, and the ELF itself."""
 
     data: bytes
     symbols: Mapping[str, int]
+    elf: Path
 
 
 def toolchain() -> Toolchain:
@@ -149,7 +150,7 @@ def compile_blob(
     folder = entry("blob", key, make)
     lines = (line.split() for line in (folder / "blob.sym").read_text().splitlines())
     symbols = {fields[2]: int(fields[0], 16) for fields in lines if len(fields) == 3}
-    return Blob((folder / "blob.bin").read_bytes(), symbols)
+    return Blob((folder / "blob.bin").read_bytes(), symbols, folder / "blob.elf")
 
 
 def run(argv: Sequence[str], folder: Path) -> str:

@@ -30,6 +30,7 @@ class Vectors:
         blob: its bytes; the table stands ``offset`` bytes into them, 2 KiB aligned.
         server: whose contract it is to keep.
         serves_el2: hvcs from EL2h reach it too.
+        elf: what ``blob`` was made from.
         mutant: what is broken in it, if that is known.
     """
 
@@ -39,6 +40,7 @@ class Vectors:
     server: str
     profile: str
     serves_el2: bool
+    elf: Path
     mutant: Mutant | None = None
 
 
@@ -141,5 +143,5 @@ def _build(name: str, server: str, profile: abi.Profile, mutant: Mutant | None) 
     )
     return Vectors(
         name, built.data, built.symbols["vectors_start"], server, profile.name,
-        profile.serves_el2(server), mutant,
+        profile.serves_el2(server), built.elf, mutant,
     )  # fmt: skip

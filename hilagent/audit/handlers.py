@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the handlers of each server can do, by their code alone.
+
+For each hcall a handler is followed from its vector entry with the number that names it;
+what it can change then is a property of the code, whatever a board was seen to do. An
+entry is also followed for whoever doesn't ask by number (:func:`entries`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from hilagent.abi import UNKNOWN, Contract, Profile
+from hilagent.elf import Elf
+
+from .follow import Seen, Way, follow
+from .patches import Patches
+from .values import Value, constant, symbol
+
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "hyp-stub": ("__hyp_stub_vectors", "vectors_stub_start", "vectors_start"),
+    "trans-pgd": ("trans_pgd_stub_vectors",),
+    "kvm": ("__kvm_nvhe___kvm_hyp_host_vector", "__kvm_hyp_host_vector", "vectors_kvm_start"),
+}
+"""By server the symbols that its vectors may stand at: kernels from 4.12 on, and ours."""
+
+ENTRY = {"EL2t": 0x000, "EL2h": 0x200, "EL1h": 0x400}
+"""Offset of the synchronous entry by origin (Arm ARM D1.4.1, "Vector tables")."""
+_ENTRIES = tuple(n * 0x80 for n in range(16))
+_HVC64 = 0x5A000000
+"""ESR_EL2 of an hvc from AArch64: EC 0x16, IL (Arm ARM D24.2.40)."""
+EXCEPTION = frozenset({"FAR_EL2", "ESR_EL2", "ELR_EL2", "SPSR_EL2", "HPFAR_EL2"})
+"""What an exception overwrites anyway, so that nobody's state is in it."""
+_BITS = range(3, 16)
+
+
+@dataclass(frozen=True)
+class Write:
+    """A register that is not what the caller had in it when the handler ends.
+
+    Attributes:
+        at: address of the instruction that wrote it last.
+        value: what it holds, as far as that can be told.
+        sure: the code itself wrote it; else it came out of memory or of a C function,
+            which may have kept the caller's value.
+    """
+
+    register: str
+    at: int
+    value: str
+    sure: bool
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one hcall can do at one server, by the code.
+
+    Attributes:
+        number: the one that it was followed with.
+        ways: every way out; ``seen``: what was met on all of them.
+        writes: by register, GPRs first; EL2's own registers by their names.
+        results: what x0 can hold where it returns.
+        unproven: what of the contract can't be told, and why.
+    """
+
+    server: str
+    contract: Contract
+    number: int
+    seen: Seen
+    writes: Mapping[str, Write]
+    results: tuple[str, ...]
+    unproven: tuple[str, ...] = ()
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """Every way out of it."""
+        return tuple(self.seen.ways)
+
+    @property
+    def needs_stack(self) -> bool:
+        """Whether it loads or stores by SP_EL2."""
+        return bool(self.seen.stack)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One of a table's 16 entries, whatever reaches it.
+
+    Attributes:
+        writes: registers that any path to an ``eret`` writes.
+        reads: system registers that it looks at.
+        endings: how its paths end.
+    """
+
+    server: str
+    offset: int
+    writes: tuple[str, ...]
+    endings: tuple[str, ...]
+    memory: int
+    stack: int
+
+
+def tables(elf: Elf) -> dict[str, int]:
+    """Return the address of each server's vectors that ``elf`` has."""
+    found = {}
+    for server, names in TABLES.items():
+        symbols = (elf.symbols.named(name) for name in names)
+        first = next((each for each in symbols if each is not None), None)
+        if first is not None:
+            found[server] = first.address
+    return found
+
+
+def entries(elf: Elf, patches: Patches, server: str, table: int) -> Iterator[Entry]:
+    """Yield what each of the 16 entries can do."""
+    for offset in _ENTRIES:
+        seen = follow(elf, patches, table + offset)
+        written = {register for way in seen.ways for register in _changed(way)}
+        endings = sorted({_ending(elf, way) for way in seen.ways})
+        yield Entry(
+            server, offset, tuple(sorted(written, key=_order)), tuple(endings),
+            len(seen.memory), len(seen.stack),
+        )  # fmt: skip
+
+
+def serve(
+    elf: Elf, patches: Patches, profile: Profile, server: str, table: int
+) -> Iterator[Served]:
+    """Yield what each hcall of ``profile`` can do at ``server``; unknown ones last.
+
+    Of the unknown those are followed that a handler could take for a known one: its
+    neighbours, those that differ from one in a single bit, and every constant that the
+    code compares with.
+    """
+    compared: set[int] = set()
+    for contract in profile.hcalls(server):
+        if contract.number is not None:
+            served = _serve(elf, patches, profile, server, table, contract, contract.number)
+            compared |= served.seen.compared
+            yield served
+    unknown = profile.named(UNKNOWN, server)
+    for number in _unknown(profile, server, compared):
+        yield _serve(elf, patches, profile, server, table, unknown, number)
+
+
+def _unknown(profile: Profile, server: str, compared: Iterable[int]) -> Iterator[int]:
+    known = {each.number for each in profile.hcalls(server) if each.number is not None}
+    flipped = {number ^ 1 << bit for number in known for bit in _BITS}
+    asked = {max(known) + 1, 0xFFFF, *flipped, *compared}
+    for number in sorted(asked):
+        if 0 <= number <= 0xFFFF and number not in known:
+            yield number
+
+
+def _serve(
+    elf: Elf,
+    patches: Patches,
+    profile: Profile,
+    server: str,
+    table: int,
+    contract: Contract,
+    number: int,
+) -> Served:
+    by_immediate = profile.selector == "immediate"
+    esr = _HVC64 | (number if by_immediate else 0)
+    given = {} if by_immediate else {0: constant(number)}
+    seen = follow(elf, patches, table + ENTRY["EL1h"], system={"ESR_EL2": constant(esr)}, x=given)
+    homes = [way for way in seen.ways if way.ending in ("eret", "enters")]
+    writes: dict[str, Write] = {}
+    for way in homes:
+        for register, write in _writes(seen, way).items():
+            if register not in writes or (write.sure and not writes[register].sure):
+                writes[register] = write
+    results = tuple(sorted({str(way.x[0]) for way in homes if way.ending == "eret"}))
+    unproven = tuple(
+        f"{way.why or 'given up'} at {name_of(elf, way.at)}"
+        for way in seen.ways
+        if way.ending == "given up"
+    )
+    ordered = {register: writes[register] for register in sorted(writes, key=_order)}
+    return Served(server, contract, number, seen, ordered, results, tuple(dict.fromkeys(unproven)))
+
+
+def _writes(seen: Seen, way: Way) -> dict[str, Write]:
+    out = {}
+    for register, value in _changed(way).items():
+        number = int(register[1:]) if register[1:].isdigit() else -1
+        at = way.because.get(number, way.at)
+        out[register] = Write(register, at, str(value), sure(seen, value))
+    return out
+
+
+def _changed(way: Way) -> dict[str, Value]:
+    """Return what isn't as the caller left it, besides what exceptions overwrite."""
+    out = {f"x{n}": value for n, value in enumerate(way.x) if value != symbol(f"x{n}")}
+    if way.sp != symbol("SP_EL2"):
+        out["SP_EL2"] = way.sp
+    out |= {f"v{n}": symbol(f"v{n} written at {at:#x}") for n, at in way.vectors.items()}
+    for name, value in way.system.items():
+        if name not in EXCEPTION and value != symbol(name):
+            out[name] = value
+    return out
+
+
+def sure(seen: Seen, value: Value) -> bool:
+    """Whether ``value`` is certainly another one than the caller's: no part of it came out
+    of memory or of a C function."""
+    kinds = {seen.origin[name][1] for name in value.symbols if name in seen.origin}
+    return not kinds & {"memory", "callee", "boot"}
+
+
+def name_of(elf: Elf, address: int) -> str:
+    """Return an address as a person reads it: ``elx_sync+0x14``."""
+    function = elf.symbols.function_at(address)
+    if function is None:
+        return f"{address:#x}"
+    apart = address - function.address
+    return f"{function.name}+{apart:#x}" if apart else function.name
+
+
+def _ending(elf: Elf, way: Way) -> str:
+    if way.ending == "enters":
+        return f"enters {way.target}"
+    if way.ending == "given up":
+        return f"given up: {way.why}"
+    return f"panic: {way.why}" if way.ending == "panic" else way.ending
+
+
+def _order(register: str) -> tuple[int, int, str]:
+    number = register[1:]
+    return (0, int(number), "") if number.isdigit() else (1, 0, register)

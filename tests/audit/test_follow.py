@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handlers of a few instructions, followed to every way out."""
+
+from pathlib import Path
+
+import pytest
+
+from hilagent.audit.follow import MOST_STEPS, Way, follow
+from hilagent.audit.values import constant, symbol
+from tests.audit.code import NOTHING_PATCHED, assembled
+
+
+def ways(text: str, tmp_path: Path) -> list[Way]:
+    elf = assembled(f".globl start\nstart:\n{text}", tmp_path)
+    return follow(elf, NOTHING_PATCHED, 0, system={"ESR_EL2": constant(0x5A000002)}).ways
+
+
+def only(text: str, tmp_path: Path) -> Way:
+    (way,) = ways(text, tmp_path)
+    return way
+
+
+@pytest.mark.parametrize(
+    ("text", "register", "value"),
+    [
+        ("mov x1, x2", 1, "x2"),
+        ("mov w1, w2", 1, "low32(x2)"),
+        ("mov x1, #0x1234", 1, "0x1234"),
+        ("mov x1, #-1", 1, "0xffffffffffffffff"),
+        ("mov w1, #-1", 1, "0xffffffff"),
+        ("movz x1, #0xca11; movk x1, #0xbad, lsl #16", 1, "0xbadca11"),
+        ("movk x1, #5", 1, "?0.1"),
+        ("add x1, x2, #4", 1, "x2 + 0x4"),
+        ("add x1, x2, #1, lsl #12", 1, "x2 + 0x1000"),
+        ("sub x1, x2, x2", 1, "0x0"),
+        ("add x1, x2, x3, lsl #3", 1, "x2 + 8*x3"),
+        ("neg x1, x2", 1, "-1*x2"),
+        ("mrs x1, vbar_el2", 1, "VBAR_EL2"),
+        ("msr far_el2, x5; mrs x1, far_el2", 1, "x5"),
+        ("mrs x1, esr_el2; ubfx x1, x1, #26, #6", 1, "0x16"),
+        ("mrs x1, esr_el2; lsr x1, x1, #26", 1, "0x16"),
+        ("mrs x1, esr_el2; and x1, x1, #0xffff", 1, "0x2"),
+        ("and x1, x2, #0xff", 1, "?0.1"),
+        ("orr x1, xzr, x2", 1, "x2"),
+        ("eor x1, x2, x2", 1, "?0.1"),
+        ("adr x1, . + 0x10", 1, "0x10"),
+        ("ldr x1, =0x1122334455667788", 1, "0x1122334455667788"),
+        ("str x3, [sp, #-16]!; ldr x1, [sp], #16", 1, "x3"),
+        ("stp x3, x4, [sp, #-16]!; ldp x4, x3, [sp], #16", 3, "x4"),
+        ("str x3, [sp, #-16]!; str xzr, [sp, #4]; ldr x1, [sp], #16", 1, "?8.1"),
+        ("str x3, [x9]; ldr x1, [x9]", 1, "x3"),
+        ("str x3, [x9]; str x4, [x10]; ldr x1, [x9]", 1, "?8.1"),
+        ("str w3, [sp, #-16]!; ldr w1, [sp], #16", 1, "?4.1"),
+        ("ldr x1, [x2]", 1, "?0.1"),
+        ("cmp xzr, xzr; csel x1, x2, x3, eq", 1, "x2"),
+        ("cmp xzr, xzr; csel x1, x2, x3, ne", 1, "x3"),
+        ("csel x1, x2, x3, eq", 1, "?0.1"),
+        ("rbit x1, x2", 1, "?0.1"),
+    ],
+)
+def test_one_instruction(text: str, register: int, value: str, tmp_path: Path) -> None:
+    way = only(f"{text}; eret", tmp_path)
+    assert (way.ending, str(way.x[register])) == ("eret", value)
+    kept = [n for n in range(31) if way.x[n] != symbol(f"x{n}")]
+    assert kept in ([register], sorted({register, 3, 4}))
+
+
+def test_a_condition_that_is_known_has_one_way(tmp_path: Path) -> None:
+    way = only(
+        "mrs x1, esr_el2; and x1, x1, #0xffff; cmp x1, #2; b.eq 1f; brk #1; 1: eret", tmp_path
+    )
+    assert (way.ending, way.forks) == ("eret", ())
+
+
+def test_one_that_is_not_known_has_two(tmp_path: Path) -> None:
+    found = ways("cbz x5, 1f; mov x6, #1; 1: eret", tmp_path)
+    assert sorted(str(way.x[6]) for way in found) == ["0x1", "x6"]
+    assert {way.forks for way in found} == {(0,)}
+
+
+def test_a_bit_that_is_known(tmp_path: Path) -> None:
+    assert only("mov x1, #4; tbnz x1, #2, 1f; brk #1; 1: eret", tmp_path).ending == "eret"
+    assert only("mov x1, #4; tbz x1, #2, 1f; eret; 1: brk #1", tmp_path).ending == "eret"
+
+
+def test_a_loop_without_end(tmp_path: Path) -> None:
+    assert only("b .", tmp_path).ending == "loop"
+    assert only("1: nop; nop; b 1b", tmp_path).ending == "loop"
+
+
+def test_a_loop_that_counts_is_followed_to_its_end(tmp_path: Path) -> None:
+    way = only("mov x1, #20; 1: sub x1, x1, #1; cbnz x1, 1b; eret", tmp_path)
+    assert (way.ending, way.x[1].known) == ("eret", 0)
+
+
+def test_one_that_counts_too_far_is_given_up(tmp_path: Path) -> None:
+    way = only(f"mov x1, #{MOST_STEPS}; 1: sub x1, x1, #1; cbnz x1, 1b; eret", tmp_path)
+    assert way.ending == "given up"
+
+
+def test_too_many_ways_are_given_up(tmp_path: Path) -> None:
+    text = "".join(f"tbz x1, #{n}, 1f; add x2, x2, #{1 << n}; 1:\n" for n in range(12))
+    text += "".join(f"tbz x3, #{n}, 1f; add x4, x4, #{1 << n}; 1:\n" for n in range(12))
+    assert any(way.ending == "given up" for way in ways(f"{text}; eret", tmp_path))
+
+
+def test_a_branch_to_what_the_caller_gave(tmp_path: Path) -> None:
+    way = only("mov x17, x0; mov x0, x1; br x17", tmp_path)
+    assert (way.ending, way.target, way.x[0]) == ("enters", symbol("x0"), symbol("x1"))
+
+
+def test_a_function_of_the_caller_changes_nothing(tmp_path: Path) -> None:
+    way = only("mov x18, x30; blr x0; mov x30, x18; eret", tmp_path)
+    assert [call.target for call in way.called] == [symbol("x0")]
+    assert way.x[30] == symbol("x30")
+    assert way.x[5] == symbol("x5")
+
+
+def test_a_function_of_the_kernel_may_change_what_the_standard_says(tmp_path: Path) -> None:
+    way = only("bl callee; eret; .globl callee; callee: ret", tmp_path)
+    changed = [n for n in range(31) if way.x[n] != symbol(f"x{n}")]
+    assert changed == [*range(19), 30]
+
+
+def test_a_vector_register_and_the_instruction_that_wrote_it(tmp_path: Path) -> None:
+    assert dict(only("nop; fmov d7, x0; eret", tmp_path).vectors) == {7: 4}
+
+
+def test_an_instruction_that_traps(tmp_path: Path) -> None:
+    assert only("nop; brk #3", tmp_path).ending == "fault"
+    assert only(".inst 0xffffffff", tmp_path).ending == "given up"
+
+
+def test_code_that_leaves_the_file(tmp_path: Path) -> None:
+    assert only("nop", tmp_path).ending == "given up"
