@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kernel whose symbols are in its System.map: a flat Image, or a stripped vmlinux.
+
+An arm64 Image is what objcopy makes of a vmlinux: the byte at ``offset`` was linked at
+``_text + offset`` (Documentation/arch/arm64/booting.rst; ``_text`` is its first symbol).
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hilagent.errors import InputError
+
+from .file import Elf, Section, open_elf
+from .symbols import Symbol, Symbols
+
+_MAGIC_AT, _MAGIC, _SIZE_AT = 56, b"ARM\x64", 16
+_LINE = re.compile(rb"([0-9a-f]{16}) ([A-Za-z]) ([\x21-\x7e]{1,512})")
+_MOST_MAP = 1 << 28
+_GZIP = b"\x1f\x8b"
+_HEADER = 64
+
+
+@dataclass(frozen=True)
+class Mapped(Elf):
+    """Sections of one file, symbols of another."""
+
+    given: tuple[Symbol, ...] = ()
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """The symbols of the System.map."""
+        return Symbols(self.given, [(section.address, section.end) for section in self.code])
+
+
+def open_kernel(path: Path, system_map: Path | None = None) -> Elf:
+    """Return the kernel in ``path``: a vmlinux, or an Image with its System.map.
+
+    Raises InputError for anything else, and says what is needed.
+    """
+    if system_map is None:
+        if _start(path)[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC:
+            raise InputError(
+                path, "an Image, which has no symbols",
+                hint=f"give its System.map too: vmlinux:{path}+SYSTEM.MAP",
+            )  # fmt: skip
+        return open_elf(path)
+    symbols = tuple(_symbols(system_map))
+    if _start(path)[:4] == b"\x7fELF":
+        found = open_elf(path)
+        return Mapped(found.path, found.kind, found.sections, symbols)
+    return Mapped(path, "vmlinux", (_flat(path, system_map, symbols),), symbols)
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_HEADER)
+    except OSError as error:
+        raise InputError(path, f"can't be read: {error.strerror or error}") from error
+
+
+def _symbols(path: Path) -> Iterator[Symbol]:
+    """Yield what a System.map says, in the form of nm: address, type, name."""
+    try:
+        if path.stat().st_size > _MOST_MAP:
+            raise InputError(path, f"{path.stat().st_size} bytes: no System.map is that big")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(path, f"can't be read: {error.strerror or error}") from error
+    for number, line in enumerate(data.splitlines(), 1):
+        found = _LINE.fullmatch(line)
+        if found is None:
+            said = "not a line of a System.map (address, type, name)"
+            raise InputError(path, said, line=number)
+        kind, name = found[2].decode(), found[3].decode()
+        code = kind in "tTwW" and not name.startswith("$")
+        yield Symbol(
+            name, int(found[1], 16), 0, "func" if code else "object", kind.isupper(),
+            section=0 if kind in "aAuU" else 1,
+        )  # fmt: skip
+
+
+def _flat(path: Path, system_map: Path, symbols: Sequence[Symbol]) -> Section:
+    start = _start(path)
+    if start[_MAGIC_AT : _MAGIC_AT + 4] != _MAGIC:
+        packed = ": it is compressed; unpack it (gunzip)" if start[:2] == _GZIP else ""
+        raise InputError(path, f"neither an ELF file nor an arm64 Image{packed}")
+    named = {each.name: each.address for each in symbols}
+    if not {"_text", "_end"} <= named.keys():
+        raise InputError(system_map, "no _text and _end in it: not the System.map of a kernel")
+    (size,) = struct.unpack_from("<Q", start, _SIZE_AT)
+    extent = named["_end"] - named["_text"]
+    if size != extent:
+        raise InputError(
+            system_map,
+            f"from _text to _end are {extent:#x} bytes; the header of {path} says {size:#x}:"
+            " they are not of one build",
+        )
+    with path.open("rb") as stream:
+        data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    return Section(
+        1, path.name, "SHT_PROGBITS", named["_text"], len(data), data, executable=True, loaded=True
+    )
