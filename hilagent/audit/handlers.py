@@ -19,11 +19,12 @@ from .patches import Patches
 from .values import Value, constant, symbol
 
 TABLES: Mapping[str, tuple[str, ...]] = {
-    "hyp-stub": ("__hyp_stub_vectors", "vectors_stub_start", "vectors_start"),
+    "hyp-stub": ("__hyp_stub_vectors", "vectors_start"),
     "trans-pgd": ("trans_pgd_stub_vectors",),
-    "kvm": ("__kvm_nvhe___kvm_hyp_host_vector", "__kvm_hyp_host_vector", "vectors_kvm_start"),
+    "kvm": ("__kvm_nvhe___kvm_hyp_host_vector", "__kvm_hyp_host_vector"),
 }
-"""By server the symbols that its vectors may stand at: kernels from 4.12 on, and ours."""
+"""By server the symbols that its vectors may stand at: kernels from 4.12 on, and ours.
+A table is 2 KiB aligned (Arm ARM D24.2.176, VBAR_EL2)."""
 
 ENTRY = {"EL2t": 0x000, "EL2h": 0x200, "EL1h": 0x400}
 """Offset of the synchronous entry by origin (Arm ARM D1.4.1, "Vector tables")."""
@@ -106,7 +107,8 @@ def tables(elf: Elf) -> dict[str, int]:
     found = {}
     for server, names in TABLES.items():
         symbols = (elf.symbols.named(name) for name in names)
-        first = next((each for each in symbols if each is not None), None)
+        aligned = (each for each in symbols if each is not None and each.address % 0x800 == 0)
+        first = next(aligned, None)
         if first is not None:
             found[server] = first.address
     return found

@@ -155,6 +155,23 @@ def _hvc(imm: int, cpu: int, origin: str, vectors: str, **chosen: Any) -> int:
     return hvc(request, imm, cpu=cpu, origin=origin, x=given, run_dir=chosen["run_dir"])
 
 
+@_hilagent.command("audit")
+@click.argument("kernel", metavar="VMLINUX")
+@click.option("--abi", default="", metavar="PROFILE",
+              help="hcall contract: a profile's name or a YAML file (default: what the code "
+                   "speaks).")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything, by address.")
+def _audit(kernel: str, abi: str, as_json: bool) -> int:
+    """Say what the code of VMLINUX does with hcalls, without a board.
+
+    VMLINUX is a kernel with symbols, IMAGE+SYSTEM.MAP, a module, or vectors of
+    ours (reference-stub, mutant:NAME). Exit code 1: its vectors break their contract.
+    """
+    from hilagent.cli.audit import audit
+
+    return audit(kernel, abi, as_json=as_json)
+
+
 @_hilagent.command("shell")
 @click.argument("board", default=DEFAULT_BOARD)
 @click.option("--vectors", default="reference-stub", show_default=True, metavar="NAME",

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The audit of one kernel or module: which ABI, which sites, what its servers can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilagent import abi
+from hilagent.abi import Profile
+from hilagent.elf import Elf
+from hilagent.elf.cut import cut
+from hilagent.elf.mapped import open_kernel
+from hilagent.elf.speaks import recognise_static
+
+from . import handlers, judge
+from .handlers import Entry, Served
+from .judge import Broken
+from .patches import Alternative, Patches, read_patches
+from .sites import Site, find_sites, unaccounted
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Server:
+    """Vectors of one server in this file.
+
+    Attributes:
+        table: address of the vectors; ``symbol`` stands there.
+        served: what each hcall of the contract can do; several unknown ones last.
+        broken: what of that the contract forbids; those that a boot has to write over the
+            code for are not ``proven``.
+    """
+
+    name: str
+    symbol: str
+    table: int
+    entries: tuple[Entry, ...]
+    served: tuple[Served, ...]
+    broken: tuple[Broken, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a kernel's code says.
+
+    Attributes:
+        profile: the contract that it is held against; None for a file without vectors,
+            where no ABI was asked for.
+        evidence: why it is that ABI, a line each.
+        unaccounted: callbacks that may write an ``hvc`` at boot, and aren't known here.
+    """
+
+    elf: Elf
+    profile: Profile | None
+    evidence: tuple[str, ...]
+    sites: tuple[Site, ...]
+    servers: tuple[Server, ...]
+    unaccounted: tuple[Alternative, ...]
+
+    @property
+    def findings(self) -> tuple[Broken, ...]:
+        """What the code as it is in the file does, and its contract forbids."""
+        return tuple(each for server in self.servers for each in server.broken if each.proven)
+
+
+def audit(
+    path: Path,
+    *,
+    system_map: Path | None = None,
+    profile: str = "",
+    server: str = "",
+    progress: Progress = lambda what: None,
+) -> Audit:
+    """Return what the code of a kernel or module says about its hcalls.
+
+    Args:
+        system_map: of a stripped kernel.
+        profile: the ABI to hold it against; empty for the one that its code speaks.
+        server: whose contract the vectors keep that stand at ``vectors_start``.
+
+    Raises InputError for a file that isn't one, or whose ABI can't be told.
+    """
+    progress("symbols and tables")
+    elf = open_kernel(path, system_map)
+    patches = read_patches(elf)
+    tables = handlers.tables(elf)
+    if server:
+        tables = {server: next(iter(tables.values()))}
+    chosen, evidence = _profile(elf, tables, profile)
+    progress("sites")
+    sites = find_sites(elf, patches, chosen)
+    servers = []
+    if chosen is not None:
+        for name, table in tables.items():
+            if name in chosen.servers:
+                progress(f"handlers of {name}")
+                servers.append(_server(elf, patches, chosen, name, table))
+    return Audit(elf, chosen, evidence, sites, tuple(servers), unaccounted(patches))
+
+
+def _profile(
+    elf: Elf, tables: dict[str, int], named: str
+) -> tuple[Profile | None, tuple[str, ...]]:
+    if named:
+        return abi.load(named), ("it was asked for",)
+    server = next((name for name in ("hyp-stub", "trans-pgd") if name in tables), "")
+    if not server:
+        return None, ()
+    spoken = recognise_static(elf, cut(elf, server))
+    return abi.load(spoken.profile), spoken.evidence
+
+
+def _server(elf: Elf, patches: Patches, profile: Profile, name: str, table: int) -> Server:
+    served = tuple(handlers.serve(elf, patches, profile, name, table))
+    broken: dict[tuple[str, str, str], Broken] = {}
+    for each in served:
+        for found in judge.judge(elf, each):
+            key = (found.hcall, found.rule, found.what)
+            if key not in broken or (found.proven and not broken[key].proven):
+                broken[key] = found
+    function = elf.symbols.function_at(table)
+    return Server(
+        name, function.name if function else f"{table:#x}", table,
+        tuple(handlers.entries(elf, patches, name, table)), served, tuple(broken.values()),
+    )  # fmt: skip

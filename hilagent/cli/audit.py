@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``hilagent audit``: what a kernel's code says of its hcalls, without a board."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from hilagent import abi
+from hilagent.audit.kernel import Audit
+from hilagent.audit.kernel import audit as look_at
+from hilagent.build import vectors
+from hilagent.cli.build import shown
+from hilagent.report import code
+from hilagent.result import EXIT_OK, RENDERINGS, Verdict
+
+
+def audit(name: str, profile: str, *, as_json: bool) -> int:
+    """Audit a vmlinux, a module or vectors of ours; return the exit code.
+
+    Raises UsageError and InputError for what can't be audited.
+    """
+    with shown() as progress:
+        done = _audit(name, profile, lambda what: progress(0, 0, what))
+    if as_json:
+        print(json.dumps(code.document(done), indent=1))
+    else:
+        print(code.text(done, name), end="")
+    return RENDERINGS[Verdict.FAIL].exit_code if done.findings else EXIT_OK
+
+
+def _audit(name: str, profile: str, progress: Callable[[str], None]) -> Audit:
+    if name in vectors.REFERENCES or name.startswith("mutant:"):
+        chosen = abi.load(profile) if profile else None
+        built = vectors.build(name, chosen)
+        return look_at(built.elf, profile=built.profile, server=built.server, progress=progress)
+    path, _, system_map = name.partition("+")
+    symbols = Path(system_map) if system_map else None
+    return look_at(Path(path), system_map=symbols, profile=profile, progress=progress)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole kernel audited: recognised, held against its contract, and shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hilagent import cli
+from hilagent.audit.kernel import Audit, audit
+from hilagent.report import code
+from tests.elf.kernels import ISS, X0, kernel
+
+
+def audited(folder: Path, source: str, *defines: str) -> Audit:
+    return audit(kernel(folder, source, *defines))
+
+
+@pytest.mark.parametrize(
+    ("source", "profile"), [(ISS, "iss-6.12"), (X0, "x0-mainline")], ids=["iss", "x0"]
+)
+def test_a_sound_kernel_breaks_nothing(tmp_path: Path, source: str, profile: str) -> None:
+    done = audited(tmp_path, source)
+    assert done.profile is not None
+    assert done.profile.name == profile
+    assert [server.name for server in done.servers] == ["hyp-stub", "trans-pgd"]
+    assert [str(each) for each in done.findings] == []
+    assert code.text(done, "vmlinux").startswith("PASS  vmlinux\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "defines", "found"),
+    [
+        (ISS, ("EVERY=mov x16, x17",), ("clobber", "HVC_GET_VECTORS", "x16")),
+        (ISS, ("SHADOW",), ("clobber", "HVC_CALL_FUNC", "x18")),
+        (ISS, ("GET=7",), ("result", "HVC_GET_VECTORS", "x0")),
+        (X0, ("SET_IGNORED",), ("dispatch", "HVC_SET_VECTORS", "effect")),
+        (X0, ("SET=4",), ("dispatch", "HVC_SET_VECTORS", "effect")),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(value),
+)
+def test_what_is_wrong_is_accused(
+    tmp_path: Path, source: str, defines: tuple[str, ...], found: tuple[str, str, str]
+) -> None:
+    done = audited(tmp_path, source, *defines)
+    said = [(each.rule, each.hcall, each.what) for each in done.findings]
+    assert found in said
+    shown = code.text(done, "vmlinux")
+    assert shown.startswith("FAIL  vmlinux\n")
+    assert f"{found[0]}  {found[1]} by hyp-stub" in shown
+
+
+def test_the_abi_that_is_asked_for_is_the_one(tmp_path: Path) -> None:
+    done = audit(kernel(tmp_path, ISS), profile="iss-6.12-scs")
+    assert ("HVC_CALL_FUNC", "x18") in [(each.hcall, each.what) for each in done.findings]
+
+
+def test_every_line_fits_a_terminal(tmp_path: Path) -> None:
+    shown = code.text(audited(tmp_path, ISS, "EVERY=mov x16, x17"), "vmlinux")
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+def test_the_command_says_it_and_its_exit_code_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = kernel(tmp_path, ISS)
+    assert cli.main(["audit", str(sound)]) == 0
+    assert "no breach of iss-6.12" in capsys.readouterr().out
+    assert cli.main(["audit", "--json", "mutant:get_clobbers_x19"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (found["rule"], found["hcall"], found["what"]) == ("clobber", "HVC_GET_VECTORS", "x19")
+    assert cli.main(["audit", "reference-kvm", "--abi", "iss-6.12"]) == 0
+
+
+def test_a_kernel_without_symbols_needs_its_map(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Image").write_bytes(bytes(56) + b"ARM\x64" + bytes(4))
+    assert cli.main(["audit", str(tmp_path / "Image")]) == 2
+    assert "System.map" in capsys.readouterr().err
+
+
+def test_what_is_no_kernel_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "vmlinux").write_bytes(b"\x7fELF" + bytes(100))
+    assert cli.main(["audit", str(tmp_path / "vmlinux")]) == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path / "vmlinux") in said
+    assert "Traceback" not in said
