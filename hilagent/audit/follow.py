@@ -225,7 +225,7 @@ class _Follower:
                 self._ended("given up", place, mine, "written at boot by a callback")
             elif self._patches.unknown(place):
                 self._step.written_at_boot(place, here, mine)
-                yield place + 4, mine
+                yield from self._next(place, mine)
             else:
                 yield from self._after(place, here, mine)
 
@@ -244,30 +244,34 @@ class _Follower:
             if self._patches.replaces(at) is None:
                 away.patched = (*away.patched, at)
             yield other, away
-        flow = here.flow
-        if flow in ("branch", "conditional"):
-            taken = None if flow == "conditional" else True
-            if taken is None:
-                taken = self._step.decides(here, state)
-                if taken is None:
-                    state.forks = (*state.forks, at)
-            if taken is not False:
-                yield from self._branch(here, state.copy())
-            if taken is not True:
-                yield at + 4, state
-        elif flow == "eret":
+        if here.flow in ("branch", "conditional"):
+            yield from self._branching(at, here, state)
+        elif here.flow == "eret":
             self._ended("eret", at, state)
-        elif flow in ("jump", "return"):
+        elif here.flow in ("jump", "return"):
             yield from self._jump(at, state.x[here.register], state)
-        elif flow in ("call", "indirect call"):
-            self._call(at, here, state)
-            yield at + 4, state
-        elif flow == "stop":
+        elif here.flow == "stop":
             self._ended("given up" if here.name == ".word" else "fault", at, state, here.text)
         else:
-            self._step(at, here, state)
-            if not self._patches.ends(at):
-                yield at + 4, state
+            if here.flow == "next":
+                self._step(at, here, state)
+            else:
+                self._call(at, here, state)
+            yield from self._next(at, state)
+
+    def _next(self, at: int, state: State) -> Iterator[tuple[int, State]]:
+        """Go on behind ``at``; behind the end of a replacement ``edges`` goes on."""
+        if not self._patches.ends(at):
+            yield at + 4, state
+
+    def _branching(self, at: int, here: Instruction, state: State) -> Iterator[tuple[int, State]]:
+        taken = self._step.decides(here, state) if here.flow == "conditional" else True
+        if taken is None:
+            state.forks = (*state.forks, at)
+        if taken is not False:
+            yield from self._branch(here, state.copy())
+        if taken is not True:
+            yield from self._next(at, state)
 
     def _jump(self, at: int, target: Value, state: State) -> Iterator[tuple[int, State]]:
         """Go where a register says, if that is code of this file.

@@ -63,13 +63,44 @@ class Instruction:
 
 
 _FLOWS: dict[str, Flow] = {
-    "b": "branch", "bl": "call", "blr": "indirect call", "br": "jump", "ret": "return",
+    "b": "branch", "bc": "conditional", "bl": "call", "blr": "indirect call", "br": "jump",
+    "ret": "return",
     "eret": "eret", "cbz": "conditional", "cbnz": "conditional", "tbz": "conditional",
     "tbnz": "conditional", "blraa": "indirect call", "blrab": "indirect call",
     "blraaz": "indirect call", "blrabz": "indirect call", "braa": "jump", "brab": "jump",
     "braaz": "jump", "brabz": "jump", "retaa": "return", "retab": "return", "eretaa": "eret",
     "eretab": "eret", "udf": "stop", "hlt": "stop", "brk": "stop", "dcps1": "stop",
 }  # fmt: skip
+
+
+def _vectors_of_a_length(word: int) -> bool:
+    """Whether it is SVE or SME (Arm ARM C4.1): capstone doesn't say what those write."""
+    kind = word >> 25 & 15
+    return kind == 2 or (kind == 0 and word >> 31 == 1)
+
+
+_LSE, _CAS, _CASP, _LDRA = (
+    (0x3F20_0C00, 0x3820_0000), (0x3FA0_7C00, 0x08A0_7C00), (0xBFA0_7C00, 0x0820_7C00),
+    (0xFF20_0400, 0xF820_0400),
+)  # fmt: skip
+
+
+def _loaded(word: int) -> list[int]:
+    """Return what an atomic or an authenticated load writes: capstone 5 leaves it out.
+
+    Arm ARM C4.1.94: atomic memory operations, compare and swap (pair), loads with
+    pointer authentication.
+    """
+    low, high = word & 31, word >> 16 & 31
+    if word & _LSE[0] == _LSE[1] or word & _LDRA[0] == _LDRA[1]:
+        found = [low]
+    elif word & _CAS[0] == _CAS[1]:
+        found = [high]
+    elif word & _CASP[0] == _CASP[1]:
+        found = [high, high + 1]
+    else:
+        return []
+    return [number for number in found if number < 31]
 
 
 @functools.cache
@@ -94,7 +125,7 @@ def read(elf: Elf, address: int) -> Instruction | None:
 def _decoded(code: bytes, address: int) -> Instruction:
     word = int.from_bytes(code, "little")
     found = next(_engine().disasm(code, address, 1), None)
-    if found is None:
+    if found is None or _vectors_of_a_length(word):
         return Instruction(address, word, ".word", f".word {word:#010x}", (), "stop")
     name, _, condition = found.mnemonic.partition(".")
     flow = _FLOWS.get(name, "next")
@@ -108,7 +139,7 @@ def _decoded(code: bytes, address: int) -> Instruction:
     return Instruction(
         address, word, name, f"{found.mnemonic} {found.op_str}".strip(), operands, flow,
         condition or _conditions(found), operands[-1].number % (1 << 64) if direct else 0, register,
-        tuple(_gpr(name)[0] for name in written),
+        (*(_gpr(name)[0] for name in written), *_loaded(word)),
         tuple(int(name[1:]) for name in written if name[0] in "vqdshb" and name[1:].isdigit()),
         bool(found.writeback), "]," in found.op_str,
     )  # fmt: skip

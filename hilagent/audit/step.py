@@ -81,6 +81,8 @@ class Stepper:
             return
         for register in here.writes:
             self._set(at, state, register, self._seen.fresh(at, "code", state))
+        if here.text.startswith("msr spsel"):
+            state.sp = self._seen.fresh(at, "code", state)
         state.flags = Flags()
 
     def decides(self, here: Instruction, state: State) -> bool | None:

@@ -56,6 +56,10 @@ def only(text: str, tmp_path: Path) -> Way:
         ("cmp xzr, xzr; csel x1, x2, x3, ne", 1, "x3"),
         ("csel x1, x2, x3, eq", 1, "?0.1"),
         ("rbit x1, x2", 1, "?0.1"),
+        (".arch armv8.3-a+lse; ldadd x2, x1, [x9]", 1, "?0.1"),
+        (".arch armv8.3-a+lse; swp x2, x1, [x9]", 1, "?0.1"),
+        (".arch armv8.3-a+lse; cas x1, x2, [x9]", 1, "?0.1"),
+        (".arch armv8.3-a+lse; ldraa x1, [x9]", 1, "?0.1"),
     ],
 )
 def test_one_instruction(text: str, register: int, value: str, tmp_path: Path) -> None:
@@ -129,6 +133,21 @@ def test_a_vector_register_and_the_instruction_that_wrote_it(tmp_path: Path) -> 
 def test_an_instruction_that_traps(tmp_path: Path) -> None:
     assert only("nop; brk #3", tmp_path).ending == "fault"
     assert only(".inst 0xffffffff", tmp_path).ending == "given up"
+
+
+@pytest.mark.parametrize("text", ["mov z1.d, #0", "cntb x1", "ptrue p1.b"])
+def test_an_sve_instruction_is_given_up(text: str, tmp_path: Path) -> None:
+    """capstone doesn't say what it writes, so nothing is claimed of what follows."""
+    assert only(f".arch armv8-a+sve; {text}; eret", tmp_path).ending == "given up"
+
+
+def test_a_pair_that_is_swapped(tmp_path: Path) -> None:
+    way = only(".arch armv8.1-a; casp x4, x5, x6, x7, [x9]; eret", tmp_path)
+    assert [n for n in range(31) if way.x[n] != symbol(f"x{n}")] == [4, 5]
+
+
+def test_another_stack_pointer_is_not_the_same(tmp_path: Path) -> None:
+    assert only("msr spsel, #0; eret", tmp_path).sp != symbol("SP_EL2")
 
 
 def test_code_that_leaves_the_file(tmp_path: Path) -> None:
