@@ -24,7 +24,9 @@ CODE, STACK, TOP = 0x10000, 0x200000, 0x208000
 MASK = (1 << 64) - 1
 _TEMPLATES = (
     "mov {a}, {b}", "mov {wa}, {wb}", "movz {a}, #{i16}, lsl #16", "movk {a}, #{i16}",
-    "movk {wa}, #{i16}, lsl #16", "movn {a}, #{i16}", "movn {wa}, #{i16}", "mvn {a}, {b}",
+    "movk {wa}, #{i16}, lsl #16", "mov {a}, #-2\n\tmovk {a}, #{i16}",
+    "mov {a}, #{i12}\n\tadd {a}, {b}, {a}, lsr #{s}", "movn {a}, #{i16}",
+    "movn {wa}, #{i16}", "mvn {a}, {b}",
     "add {a}, {b}, #{i12}", "sub {a}, {b}, #{i12}, lsl #12", "add {wa}, {wb}, #{i12}",
     "add {a}, {b}, {c}", "sub {a}, {b}, {c}", "add {a}, {b}, {c}, lsl #{s}",
     "sub {wa}, {wb}, {wc}", "add {a}, {b}, {c}, lsr #{s}", "add {a}, {b}, {wc}, uxtw",
