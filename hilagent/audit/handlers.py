@@ -15,6 +15,7 @@ from hilagent.abi import UNKNOWN, Contract, Profile
 from hilagent.elf import Elf
 
 from .follow import Seen, Way, follow
+from .instruction import read
 from .patches import Patches
 from .values import Value, constant, symbol
 
@@ -116,8 +117,11 @@ def tables(elf: Elf) -> dict[str, int]:
 
 def entries(elf: Elf, patches: Patches, server: str, table: int) -> Iterator[Entry]:
     """Yield what each of the 16 entries can do."""
+    known: dict[int, Seen] = {}
     for offset in _ENTRIES:
-        seen = follow(elf, patches, table + offset)
+        here = read(elf, table + offset)
+        at = here.target if here is not None and here.flow == "branch" else table + offset
+        seen = known.setdefault(at, known.get(at) or follow(elf, patches, table + offset))
         written = {register for way in seen.ways for register in _changed(way)}
         endings = sorted({_ending(elf, way) for way in seen.ways})
         yield Entry(

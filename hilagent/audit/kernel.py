@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,17 @@ from hilagent.elf.cut import cut
 from hilagent.elf.mapped import open_kernel
 from hilagent.elf.speaks import recognise_static
 
-from . import handlers, judge
+from . import handlers, judge, live
 from .handlers import Entry, Served
 from .judge import Broken
+from .live import Live
 from .patches import Alternative, Patches, read_patches
+from .program import Program
 from .sites import Site, find_sites, unaccounted
 
 Progress = Callable[[str], None]
+SCRATCH = ("x16", "x17", "x18")
+"""What is asked of callers: the registers that a handler may want without a stack."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,14 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Caller:
+    """What one site relies on of what its hcall may change."""
+
+    site: Site
+    registers: Mapping[str, Live]
+
+
+@dataclass(frozen=True)
 class Audit:
     """What a kernel's code says.
 
@@ -50,6 +62,8 @@ class Audit:
         profile: the contract that it is held against; None for a file without vectors,
             where no ABI was asked for.
         evidence: why it is that ABI, a line each.
+        callers: of each hcall that returns, and the registers of ``SCRATCH`` that its
+            contract gives away.
         unaccounted: callbacks that may write an ``hvc`` at boot, and aren't known here.
     """
 
@@ -58,12 +72,23 @@ class Audit:
     evidence: tuple[str, ...]
     sites: tuple[Site, ...]
     servers: tuple[Server, ...]
+    callers: tuple[Caller, ...]
     unaccounted: tuple[Alternative, ...]
 
     @property
     def findings(self) -> tuple[Broken, ...]:
         """What the code as it is in the file does, and its contract forbids."""
         return tuple(each for server in self.servers for each in server.broken if each.proven)
+
+    @property
+    def relied_on(self) -> tuple[tuple[Site, str, Live], ...]:
+        """What callers certainly read though their hcall gives it away."""
+        return tuple(
+            (caller.site, register, found)
+            for caller in self.callers
+            for register, found in caller.registers.items()
+            if found.state == "live"
+        )
 
 
 def audit(
@@ -98,7 +123,22 @@ def audit(
             if name in chosen.servers:
                 progress(f"handlers of {name}")
                 servers.append(_server(elf, patches, chosen, name, table))
-    return Audit(elf, chosen, evidence, sites, tuple(servers), unaccounted(patches))
+    progress("callers")
+    callers = tuple(_callers(elf, patches, chosen, sites)) if chosen is not None else ()
+    return Audit(elf, chosen, evidence, sites, tuple(servers), callers, unaccounted(patches))
+
+
+def _callers(
+    elf: Elf, patches: Patches, profile: Profile, sites: tuple[Site, ...]
+) -> Iterator[Caller]:
+    program = Program(elf, patches)
+    for site in sites:
+        served = [each for (hcall, _), each in profile.contracts.items() if hcall == site.hcall]
+        if site.kind != "hcall" or not any(each.returns for each in served):
+            continue
+        given = [name for name in SCRATCH if any(name in each.clobbers for each in served)]
+        found = live.after(program, site.address, [int(name[1:]) for name in given])
+        yield Caller(site, {name: found[int(name[1:])] for name in given})
 
 
 def _profile(

@@ -27,7 +27,7 @@ def audit(name: str, profile: str, *, as_json: bool) -> int:
         print(json.dumps(code.document(done), indent=1))
     else:
         print(code.text(done, name), end="")
-    return RENDERINGS[Verdict.FAIL].exit_code if done.findings else EXIT_OK
+    return RENDERINGS[Verdict.FAIL].exit_code if done.findings or done.relied_on else EXIT_OK
 
 
 def _audit(name: str, profile: str, progress: Callable[[str], None]) -> Audit:

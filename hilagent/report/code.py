@@ -12,6 +12,7 @@ from hilagent.abi import UNKNOWN
 from hilagent.audit.handlers import Served, name_of
 from hilagent.audit.judge import Broken
 from hilagent.audit.kernel import Audit, Server
+from hilagent.audit.live import Live
 from hilagent.audit.sites import Site
 from hilagent.text import scrub_line
 
@@ -30,6 +31,7 @@ _OTHERS = ("v", "SP", "EL2", "other")
 def text(done: Audit, name: str) -> str:
     """Return the audit of ``name`` as 80 columns of text: verdict, findings, evidence."""
     parts = [_head(done, name), *_findings(done), *_evidence(done), _sites(done)]
+    parts += _callers(done)
     for server in done.servers:
         parts.append(_matrix(server))
         parts += _endings(done, server)
@@ -37,26 +39,39 @@ def text(done: Audit, name: str) -> str:
 
 
 def _head(done: Audit, name: str) -> str:
-    word = "FAIL" if done.findings else "PASS" if done.servers else "----"
+    word = _verdict(done) or "----"
     lines = [f"{word}  {scrub_line(name, limit=70)}"]
     if done.profile is None:
         return f"{lines[0]}\n      no vectors in it, and no ABI to hold it against (--abi)"
     served = ", ".join(server.name for server in done.servers) or "no vectors in it"
     found = _count(len(done.findings), "breach", "breaches") if done.findings else "no breach"
     lines += _wrap(f"{found} of {done.profile.name} in the code of {served}", 6)
+    open_ = sum(found.state == "may be live" for _, found in _asked(done))
+    if open_:
+        lines += _wrap(f"{open_} of {len(_asked(done))} registers may be live behind an hcall", 6)
     maybe = sum(not each.proven for server in done.servers for each in server.broken)
     if maybe:
         lines += _wrap(f"{maybe} more if a boot writes over the code, see --json", 6)
-    open_ = sum(bool(each.unproven) for server in done.servers for each in server.served)
-    if open_:
-        lines += _wrap(f"{open_} handlers could not be followed to their end, see below", 6)
+    lost = sum(bool(each.unproven) for server in done.servers for each in server.served)
+    if lost:
+        lines += _wrap(f"{lost} handlers could not be followed to their end, see below", 6)
     return "\n".join(lines)
 
 
+def _verdict(done: Audit) -> str | None:
+    if done.findings or done.relied_on:
+        return "FAIL"
+    return "PASS" if done.servers else None
+
+
 def _findings(done: Audit) -> Iterator[str]:
-    if not done.findings:
+    if not done.findings and not done.relied_on:
         return
     lines = ["Accused"]
+    for site, register, found in done.relied_on:
+        lines += [f"  caller  {site.hcall}, at {site.place}"]
+        at = f" at {name_of(done.elf, found.at)}" if found.at is not None else ""
+        lines += _wrap(f"{register} is given away by the contract, and read: {found.why}{at}", 4)
     for each in done.findings:
         lines += [f"  {each.rule}  {each.hcall} by {each.server}, at {name_of(done.elf, each.at)}"]
         number = f" (number {each.number:#x})" if each.hcall == UNKNOWN else ""
@@ -92,6 +107,24 @@ def _site(site: Site) -> str:
     name = site.hcall or site.kind
     where = scrub_line(site.place, limit=40)
     return f"{site.issues} #{site.immediate:#x}  {name:<18} {where}  {scrub_line(site.source)}"
+
+
+def _asked(done: Audit) -> list[tuple[str, Live]]:
+    return [each for caller in done.callers for each in caller.registers.items()]
+
+
+def _callers(done: Audit) -> Iterator[str]:
+    """Yield what is done with the registers that hcalls give away; SOFT_RESTART never returns."""
+    if not done.callers:
+        return
+    lines = ["Behind it  is what an hcall may change read before it is written?"]
+    for caller in done.callers:
+        said = ", ".join(f"{name} {found.state}" for name, found in caller.registers.items())
+        lines += _wrap(f"{caller.site.place}: {said or 'nothing is given away'}", 2)
+        for name, found in caller.registers.items():
+            if found.state == "may be live":
+                lines += _wrap(f"{name}: {found.why}", 6)
+    yield "\n".join(lines)
 
 
 def _matrix(server: Server) -> str:
@@ -168,10 +201,21 @@ def document(done: Audit) -> dict[str, Any]:
         "file": str(done.elf.path),
         "abi": done.profile.name if done.profile else None,
         "evidence": list(done.evidence),
-        "verdict": "FAIL" if done.findings else "PASS" if done.servers else None,
+        "verdict": _verdict(done),
         "findings": [_broken(done, each) for each in done.findings],
         "sites": [_site_document(site) for site in done.sites],
         "servers": [_server(done, server) for server in done.servers],
+        "callers": [
+            {
+                "place": caller.site.place,
+                "hcall": caller.site.hcall,
+                "registers": {
+                    name: {"state": f.state, "address": f.at, "why": f.why, "path": list(f.path)}
+                    for name, f in caller.registers.items()
+                },
+            }
+            for caller in done.callers
+        ],
         "unaccounted": [
             {"address": each.original, "callback": list(each.callback)}
             for each in done.unaccounted

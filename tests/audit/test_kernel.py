@@ -90,3 +90,37 @@ def test_what_is_no_kernel_is_said_in_one_line(
     said = capsys.readouterr().err
     assert str(tmp_path / "vmlinux") in said
     assert "Traceback" not in said
+
+
+_CALLER = """
+	.text
+	.globl	__hyp_set_vectors
+	.type	__hyp_set_vectors, %function
+__hyp_set_vectors:
+	hvc	#2
+	AFTER
+	ret
+	.size	__hyp_set_vectors, . - __hyp_set_vectors
+"""
+
+
+@pytest.mark.parametrize(
+    ("after", "x17", "code_"),
+    [
+        ("add x0, x0, x17", "live", 1),
+        ("mov x17, #0", "dead", 0),
+        ("mov x17, #0; mov x18, #0", "dead", 0),
+        ("br x9", "may be live", 0),
+    ],
+)
+def test_who_relies_on_what_is_given_away(
+    tmp_path: Path, after: str, x17: str, code_: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = kernel(tmp_path, ISS + _CALLER.replace("AFTER", after))
+    (caller,) = audit(path).callers
+    assert (caller.site.hcall, list(caller.registers)) == ("HVC_SET_VECTORS", ["x17", "x18"])
+    assert caller.registers["x17"].state == x17
+    assert cli.main(["audit", str(path)]) == code_
+    said = capsys.readouterr().out
+    assert ("caller  HVC_SET_VECTORS, at __hyp_set_vectors" in said) == (x17 == "live")
+    assert f"x17 {x17}" in said
