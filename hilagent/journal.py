@@ -298,6 +298,7 @@ def _outcome(values: Mapping[str, Any]) -> result.Outcome:
             | {
                 "cpus": tuple(f.get("cpus", ())),
                 "immediates": tuple((a, b) for a, b in f.get("immediates", ())),
+                "x0": tuple((a, b) for a, b in f.get("x0", ())),
             }
         )
         for f in values.get("findings", ())

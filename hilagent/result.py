@@ -200,6 +200,7 @@ class Finding:
         what: the register or property, e.g. ``x19``.
         expected, found: short text.
         cpus, immediates: where it was seen; immediates as (first, last) ranges.
+        x0: likewise its values, where they name the hcall.
     """
 
     rule: str
@@ -211,6 +212,7 @@ class Finding:
     immediates: tuple[tuple[int, int], ...] = ()
     origin: str = ""
     evidence: str = ""
+    x0: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

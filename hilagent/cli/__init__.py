@@ -43,8 +43,9 @@ def _board_options(command: _Command) -> _Command:
         click.option("--boards", "folders", multiple=True, metavar="DIR",
                      type=click.Path(file_okay=False, path_type=Path),
                      help="A folder of board files, looked at first."),
-        click.option("--abi", default="iss-2015", show_default=True, metavar="PROFILE",
-                     help="hcall contract: a profile's name or a YAML file."),
+        click.option("--abi", default="", metavar="PROFILE",
+                     help="hcall contract: a profile's name or a YAML file (default: iss-2015; "
+                          "of vmlinux: what its code speaks)."),
         click.option("--transfer", type=click.Choice(["tftp", "ymodem"]),
                      help="How the payload is loaded (default: the board's first way)."),
         click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
@@ -55,7 +56,9 @@ def _board_options(command: _Command) -> _Command:
     return command
 
 
-_VECTORS_HELP = "reference-stub, reference-kvm, mutant:NAME or file:PATH[@OFFSET]."
+_VECTORS_HELP = (
+    "reference-stub, reference-kvm, mutant:NAME, file:PATH[@OFFSET] or vmlinux:PATH[,SERVER]."
+)
 
 
 @_hilagent.command("run")

@@ -55,6 +55,8 @@ def vectors() -> None:
     print("reference-stub              the reference table, hyp-stub flavour")
     print("reference-kvm               the reference table, KVM flavour")
     print("file:PATH[@OFFSET]          a table of your own, 2 KiB aligned at OFFSET")
+    print("vmlinux:PATH[,SERVER]       a kernel's own, cut out of its vmlinux; SERVER: hyp-stub,")
+    print("                            trans-pgd; PATH: VMLINUX, or IMAGE+SYSTEM.MAP")
     for mutant in MUTANTS:
         abi = f" (--abi {mutant.profile})" if mutant.profile != "iss-2015" else ""
         print(f"{'mutant:' + mutant.name:<27} {mutant.about}{abi}")

@@ -52,10 +52,10 @@ def issue(
             this origin: several tables answer it with an endless loop.
         errors.TargetHang: it did not come home, twice.
     """
-    contract = settings.profile.contract(imm, subject.server, origin)
+    contract = settings.profile_of(subject).contract(imm, subject.server, origin)
     if not contract.served:
         raise errors.UsageError(f"{origin} is not served by {subject.server}: {contract.reason}")
-    mask = settings.profile.catch_mask(subject.server)
+    mask = settings.profile_of(subject).catch_mask(subject.server)
 
     def ask(payload: Payload) -> Exchange:
         if cpu not in [known.cpu for known in start(session, payload)]:
@@ -66,7 +66,7 @@ def issue(
             origin=ORIGINS[origin],
             x=dict(x),
             catch_mask=mask & ~sum(1 << register for register in x),
-            stack_imms=settings.profile.stack_imms(subject.server),
+            stack_imms=settings.profile_of(subject).stack_imms(subject.server),
         )
 
     done = exchange(session, subject, ask, f"hvc #{imm:#x}")
@@ -85,7 +85,9 @@ def told(
 ) -> list[str]:
     """Return what a person reads of one exchange."""
     swept = observation.of_exchange(done, cpu=cpu, origin=ORIGINS[origin])
-    (look,) = looks(settings.profile, subject.server, swept, observe.lab(session, session.cpus))
+    (look,) = looks(
+        settings.profile_of(subject), subject.server, swept, observe.lab(session, session.cpus)
+    )
     head = f"hvc #{done.after.imm:#x} from {origin} on CPU {cpu}, {subject.name}: "
     return [
         head + f"{look.contract.hcall}, {dispatch.effect(look)}",

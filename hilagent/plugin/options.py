@@ -57,7 +57,7 @@ def request(config: pytest.Config) -> Request:
         board=config.getoption("--hilagent-board") or DEFAULT_BOARD,
         options=pairs(config.getoption("--hilagent-option")),
         vectors=tuple(config.getoption("--hilagent-vectors")),
-        abi=config.getoption("--hilagent-abi") or DEFAULT_ABI,
+        abi=config.getoption("--hilagent-abi") or "",
         transfer=config.getoption("--hilagent-transfer") or "",
         kernels=tuple(config.getoption("--hilagent-kernel")),
         modes=tuple(config.getoption("--hilagent-mode")),

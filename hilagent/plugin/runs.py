@@ -19,7 +19,9 @@ from hilagent.session import signals
 from hilagent.session.settings import Request, Settings, look_up
 
 if TYPE_CHECKING:
+    from hilagent.abi import Profile
     from hilagent.session.session import Session
+    from hilagent.session.subject import Subject
 
 KEY = pytest.StashKey["Run"]()
 PROPERTIES = (
@@ -84,6 +86,9 @@ class Run:
             self.run_dir = run_dir
             self._journal.listeners += [self._learn, *self._listeners]
             self._journal.run(**_facts(settings))
+            for subject in settings.subjects:
+                if subject.origin is not None:
+                    self._journal.note(_spoken(subject))
         return self._journal
 
     def _learn(self, record: journals.Record) -> None:
@@ -195,4 +200,33 @@ def _facts(settings: Settings) -> dict[str, object]:
         "abi": settings.profile.name,
         "vectors": [subject.name for subject in settings.subjects],
         "transfer": settings.transfer,
+        **({"kernels_vectors": kernels} if (kernels := _kernels(settings)) else {}),
     }
+
+
+def _kernels(settings: Settings) -> list[dict[str, object]]:
+    """Return what kernels' own vectors are, which ABI they speak, and why."""
+    return [
+        {
+            "name": subject.name,
+            "server": subject.server,
+            "abi": _abi(found.profile),
+            "place": found.place,
+            "evidence": list(found.evidence),
+            "left_out": list(found.left_out),
+            "notes": list(found.notes),
+        }
+        for subject in settings.subjects
+        if (found := subject.origin) is not None
+    ]
+
+
+def _abi(profile: Profile) -> str:
+    return f"{profile.name}@{profile.kernel}" if profile.kernel else profile.name
+
+
+def _spoken(subject: Subject) -> str:
+    """Return the note that says which ABI a kernel's own vectors speak."""
+    assert subject.origin is not None
+    profile = subject.origin.profile
+    return f"{subject.name} speaks {_abi(profile)}: {'; '.join(subject.origin.evidence)}"

@@ -15,9 +15,9 @@ from hilagent.abi import Profile
 from hilagent.link.wire import Origin
 from hilagent.result import Sig, SweepPass
 
-from . import architecture, clobber, coverage, direct, dispatch, esr, observation
+from . import architecture, by_x0, clobber, coverage, direct, dispatch, esr, observation
 from .coverage import Gap
-from .judgement import Cell, Judgement, Note, Segment, State, Withheld, judge
+from .judgement import Cell, Judgement, Note, Segment, State, Withheld, judge, with_findings
 from .look import Lab, looks, with_vectors
 from .plan import as_asked, as_passes, baseline, by_value, landing_imms, narrow, requests
 
@@ -51,8 +51,9 @@ def wanted_frames(profile: Profile, server: str, lab: Lab) -> Callable[[Sig], bo
 
 __all__ = [
     "RULES", "Cell", "Gap", "Judgement", "Lab", "Note", "Segment", "State", "Withheld",
-    "architecture", "as_asked", "as_passes", "baseline", "by_value", "clobber", "coverage",
+    "architecture", "as_asked", "as_passes", "baseline", "by_value", "by_x0", "clobber",
+    "coverage",
     "direct", "dispatch", "esr", "judge",
     "landing_imms", "looks", "narrow", "observation", "requests", "rules", "wanted_frames",
-    "with_vectors",
+    "with_findings", "with_vectors",
 ]  # fmt: skip

@@ -90,7 +90,7 @@ def _of_key(
             yield Gap(*key, missing, bad)
             continue
         for reason, holes in _holes(swept):
-            hit = names.without(missing, names.without([(0, 0xFFFF)], holes))
+            hit = names.without(missing, names.without(missing, holes))
             if hit:
                 yield Gap(*key, hit, reason)
         missing = names.without(missing, _observed(swept))

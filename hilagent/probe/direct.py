@@ -17,6 +17,7 @@ from hilagent.payload import SweepRequest
 from hilagent.result import Exchange, Sig, SweepPass
 
 from . import observation
+from .by_x0 import given_already
 from .judgement import Cell, Judgement, State, judge
 from .look import Lab, with_vectors
 from .plan import ALL_CAUGHT
@@ -35,21 +36,29 @@ class Direct:
         request: cpu, immediate (``first``) and registers.
         home_imm: the hcall that gives VBAR_EL2 back.
         extra: further fields of ``wire.JOB``.
+        number: x0's value where that names the hcall; None where the immediate does.
     """
 
     hcall: str
     request: SweepRequest
     home_imm: int
     extra: Mapping[str, int] = field(default_factory=dict)
+    number: int | None = None
 
 
-def plan(profile: Profile, server: str, cpus: Sequence[int] = (0,)) -> tuple[Direct, ...]:
-    """Return the direct pass; empty where the server has no way home."""
+def plan(
+    profile: Profile, server: str, cpus: Sequence[int] = (0,), *, skip: Sequence[int] = ()
+) -> tuple[Direct, ...]:
+    """Return the direct pass; empty where the server has no way home.
+
+    Args:
+        skip: numbers that the contract doesn't know and that can't be issued.
+    """
     home = _home(profile, server)
-    if home is None or profile.selector != "immediate":
+    if home is None:
         return ()
     return tuple(
-        Direct(each.hcall, _request(profile, server, cpu, _number(profile, each)), *home)
+        _direct(profile, server, cpu, each.hcall, _number(profile, each, skip), *home)
         for cpu in cpus
         for each in profile.hcalls(server)
         if each.sweep
@@ -69,12 +78,18 @@ def judge_all(
     hidden: set[str] = set()
     for each, exchange in done:
         swept = observation.of_exchange(exchange, cpu=each.request.cpu, origin=each.request.origin)
+        if each.number is not None:
+            swept = replace(swept, first=each.number, runs=((each.number, 1, 0),))
+            swept = given_already(profile, server, swept)
         promised = _as_promised(profile.named(each.hcall, server), exchange.sig)
         if promised is not None:
             hidden.add(each.hcall)
             swept = replace(swept, sigs=(promised,))
         passes.append(swept)
-    wanted = [each.request for each, _ in done]
+    wanted = [
+        each.request if each.number is None else replace(each.request, first=each.number)
+        for each, _ in done
+    ]
     here = with_vectors(lab, dict.fromkeys(lab.cpus, table))
     return _without(judge(profile, server, passes, here, wanted=wanted), hidden)
 
@@ -110,26 +125,46 @@ def _home(profile: Profile, server: str) -> tuple[int, Mapping[str, int]] | None
     """Return the hcall that leads home, and how."""
     for each in profile.hcalls(server):
         if each.effect == "set-vectors" and each.number is not None:
+            if profile.selector == "x0":
+                return 0, {"fixed_mask": _X0_GIVEN, "x0_step": each.number}
             by_x0 = each.args.get("x0") == "vectors"
             return each.number, {} if by_x0 else {"fixed_mask": _X0_GIVEN, "x0_step": each.number}
+    if profile.selector == "x0":
+        return None
     for each in profile.hcalls(server):
         if each.effect in {"call", "restart"} and each.number is not None:
             return each.number, {"flags": int(JobFlag.HOME_CALL)}
     return None
 
 
-def _number(profile: Profile, contract: Contract) -> int:
+def _number(profile: Profile, contract: Contract, skip: Sequence[int]) -> int:
     if contract.hcall != UNKNOWN and contract.number is not None:
         return contract.number
-    known = set(profile.numbers.values())
+    known = {*profile.numbers.values(), *skip}
     return next(number for number in range(0x10000) if number not in known)
 
 
-def _request(profile: Profile, server: str, cpu: int, number: int) -> SweepRequest:
-    return SweepRequest(
+def _direct(
+    profile: Profile,
+    server: str,
+    cpu: int,
+    hcall: str,
+    number: int,
+    home: int,
+    extra: Mapping[str, int],
+) -> Direct:
+    request = SweepRequest(
         cpu=cpu,
         first=number,
         count=1,
         catch_mask=ALL_CAUGHT,
         stack_imms=profile.stack_imms(server),
     )
+    if profile.selector == "immediate":
+        return Direct(hcall, request, home, extra)
+    stack = (0,) if number in request.stack_imms else ()
+    request = replace(
+        request, first=0, fixed={0: number}, catch_mask=ALL_CAUGHT & ~1, stack_imms=stack
+    )
+    given = {**extra, "fixed_mask": extra.get("fixed_mask", 0) | 1}
+    return Direct(hcall, request, home, given, number)

@@ -160,6 +160,16 @@ def judge(
     )
 
 
+def with_findings(judgement: Judgement, findings: Sequence[Finding]) -> Judgement:
+    """Return ``judgement`` with findings that were not swept for: of code that can't be run."""
+    cells = dict(judgement.cells)
+    for finding in findings:
+        key = (finding.hcall, finding.rule)
+        before = cells[key].findings if key in cells else ()
+        cells[key] = Cell(*key, State.BROKEN, (*before, finding))
+    return replace(judgement, cells=cells)
+
+
 class _Tally:
     """Collects breaches, and what could not be judged, by (hcall, rule)."""
 

@@ -27,9 +27,12 @@ from the wrong register are then named, and don't lose the CPU."""
 SPREAD = 0x0101010101010101
 """Step of x0 that goes from 0 to all ones in 256 values; the last, -1, is a result too."""
 
+SAMPLE = 0x400
+"""Immediates from a CPU, origin or pass that isn't swept whole."""
+
 _LISTED = 8  # wire.JOB's stack_imms and skip_imms
 _LANDING = 3  # wire.JOB's land_imms
-_ORIGINS = {"EL1h": wire.Origin.EL1H, "EL2h": wire.Origin.EL2H, "EL2t": wire.Origin.EL2T}
+ORIGINS = {"EL1h": wire.Origin.EL1H, "EL2h": wire.Origin.EL2H, "EL2t": wire.Origin.EL2T}
 
 
 def requests(
@@ -39,6 +42,7 @@ def requests(
     cpus: Sequence[int] = (0,),
     *,
     skip: Sequence[int] = (),
+    sampled: bool = False,
 ) -> tuple[SweepRequest, ...]:
     """Return the sweeps that ``subject`` needs, in an order that is good to run.
 
@@ -54,6 +58,8 @@ def requests(
         skip: immediates to leave out besides those of the contract, e.g. one that
             was seen to hang. Judge against the requests made *without* it: what was
             left out is then a gap.
+        sampled: only the first CPU is asked everything: from EL1h in both passes, from
+            other origins in one. The rest are asked the first ``SAMPLE`` immediates.
 
     Raises UsageError for a profile whose hcalls are named by x0, or one with more
     exceptions than a job can carry.
@@ -61,27 +67,34 @@ def requests(
     if subject == "recorder":
         return tuple(request for cpu in cpus for request in _recorder(cpu))
     _check(profile, server, skip)
-    origins = [origin for origin in _ORIGINS if origin in profile.servers[server].origins]
+    origins = [origin for origin in ORIGINS if origin in profile.servers[server].origins]
     return tuple(
-        _vectors(profile, server, cpu, origin, pass_no, skip)
+        _vectors(
+            profile, server, cpu, origin, pass_no, skip,
+            count=SAMPLE
+            if sampled and (cpu != cpus[0] or (origin != "EL1h" and pass_no))
+            else EVERYTHING,
+        )
         for origin in origins
         for pass_no in PASSES
         for cpu in cpus
-    )
+    )  # fmt: skip
 
 
 def baseline(profile: Profile, server: str, cpus: Sequence[int] = (0,)) -> tuple[SweepRequest, ...]:
     """Return the short recorder sweeps that must be clean before vectors are judged."""
     origins = profile.servers[server].origins
     return tuple(
-        SweepRequest(cpu=cpu, origin=_ORIGINS[origin], pass_no=pass_no, count=BASELINE)
+        SweepRequest(cpu=cpu, origin=ORIGINS[origin], pass_no=pass_no, count=BASELINE)
         for cpu in cpus
         for origin in origins
         for pass_no in PASSES
     )
 
 
-def narrow(profile: Profile, server: str, cpus: Sequence[int] = (0,)) -> tuple[SweepRequest, ...]:
+def narrow(
+    profile: Profile, server: str, cpus: Sequence[int] = (0,), *, skip: Sequence[int] = ()
+) -> tuple[SweepRequest, ...]:
     """Return short sweeps where only what the contract takes as an address is a catch table.
 
     In :func:`requests` x1 to x3 hold addresses, whose upper halves are often zero: a
@@ -91,8 +104,8 @@ def narrow(profile: Profile, server: str, cpus: Sequence[int] = (0,)) -> tuple[S
     _check(profile, server, ())
     mask = profile.catch_mask(server)
     return tuple(
-        _vectors(profile, server, cpu, origin, pass_no, (), count=BASELINE, catch_mask=mask)
-        for origin in _ORIGINS
+        _vectors(profile, server, cpu, origin, pass_no, skip, count=BASELINE, catch_mask=mask)
+        for origin in ORIGINS
         if origin in profile.servers[server].origins
         for pass_no in PASSES
         for cpu in cpus
@@ -116,12 +129,12 @@ def by_value(profile: Profile, server: str, cpu: int = 0) -> tuple[SweepRequest,
     ]
     return tuple(
         SweepRequest(
-            cpu=cpu, origin=_ORIGINS[origin], first=number, swept="x0",
+            cpu=cpu, origin=ORIGINS[origin], first=number, swept="x0",
             count=BASELINE - (step == SPREAD), x0_step=step,
             fixed=dict.fromkeys((1, 2, 3), 0) if step == 1 else {},
             stack_imms=profile.stack_imms(server),
         )
-        for origin in _ORIGINS
+        for origin in ORIGINS
         if origin in profile.servers[server].origins
         for number in (*plain, unknown, EVERYTHING - 1)
         for step in (1, SPREAD)
@@ -151,7 +164,7 @@ def as_asked(request: SweepRequest) -> SweepRequest:
 def _recorder(cpu: int) -> tuple[SweepRequest, ...]:
     return tuple(
         SweepRequest(cpu=cpu, origin=origin, pass_no=pass_no, count=count)
-        for origin in _ORIGINS.values()
+        for origin in ORIGINS.values()
         for pass_no, count in ((0, EVERYTHING), (1, BASELINE))
     )
 
@@ -169,7 +182,7 @@ def _vectors(
 ) -> SweepRequest:
     return SweepRequest(
         cpu=cpu,
-        origin=_ORIGINS[origin],
+        origin=ORIGINS[origin],
         pass_no=pass_no,
         count=count,
         catch_mask=catch_mask,

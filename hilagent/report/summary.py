@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hilagent.journal import Run
-from hilagent.report import kernels
+from hilagent.report import kernels, subjects
 from hilagent.report.results import verdict
 from hilagent.result import Outcome, Verdict
 from hilagent.text import scrub, scrub_line
@@ -34,6 +34,7 @@ LEGEND = ". kept  c changed, allowed  = prescribed  X breach  L leak  ? unknown 
 def summary(run: Run, *, colour: bool = False) -> str:
     """Return the summary of ``run``; with ``colour`` it has ANSI sequences of ours."""
     parts = [_head(run, colour), *_accused(run, colour), *_troubles(run, colour)]
+    parts += subjects.sections(run)
     parts += _dispatch(run)
     parts += _clobber(run, colour)
     parts += kernels.sections(run)
@@ -115,7 +116,8 @@ def _finding_lines(outcome: Outcome) -> Iterator[str]:
     if not outcome.findings:
         yield _wrap(outcome.message, "    ")
     for finding in outcome.findings[:3]:
-        where = [finding.origin, cpus(finding.cpus), immediates(finding.immediates)]
+        issued = immediates(finding.immediates) + subjects.x0(finding.x0)
+        where = [finding.origin, cpus(finding.cpus), issued]
         text = (
             f"{finding.rule}: {finding.hcall} {finding.what}: expected {finding.expected}, "
             f"found {finding.found} ({', '.join(filter(None, where))})"
@@ -144,17 +146,19 @@ def _evidence_lines(outcome: Outcome) -> Iterator[str]:
 def _dispatch(run: Run) -> Iterator[str]:
     for record in _tables(run, "dispatch"):
         ranges = record.get("ranges", [])
-        title = f"Dispatch  {scrub_line(str(record.get('subject')))} from {record.get('origin')}"
-        lines = [title]
+        by = "by x0, " if record.get("selector") == "x0" else ""
+        subject = subjects.short(str(record.get("subject")))
+        lines = [f"Dispatch  {subject} {by}from {record.get('origin')}"]
         wrong = [row for row in ranges if not row[4]]
         shown = ranges if len(ranges) <= MOST_LINES else (wrong or ranges)[:MOST_LINES]
         for first, last, hcall, effect, right in shown:
-            span = f"{first:#06x}" if first == last else f"{first:#06x}-{last:#06x}"
+            span = subjects.span(first, last)
             mark = " " if right else "X"
             text = f"{mark} {span:<14} {scrub_line(hcall, limit=20):<20} {scrub_line(effect)}"
             lines.append("  " + text[: WIDTH - 2])
         if len(shown) < len(ranges):
             lines.append(f"  and {len(ranges) - len(shown)} more ranges, see results.json")
+        lines += subjects.asked(record)
         yield "\n".join(lines)
 
 
@@ -164,7 +168,8 @@ def _clobber(run: Run, colour: bool) -> Iterator[str]:
         registers = [str(name) for name in record.get("registers", [])]
         general = [name for name in registers if name.startswith("x")]
         others = [name for name in registers if not name.startswith("x")]
-        title = f"Clobber   {scrub_line(str(record.get('subject')))} from {record.get('origin')}"
+        subject = subjects.short(str(record.get("subject")))
+        title = f"Clobber   {subject} from {record.get('origin')}"
         ruler = "".join(f"{name:<10}" for name in general[::10]).rstrip()
         head = f"  {'':<17} {ruler:<33} {' '.join(others)}"
         lines = [title, head.rstrip()[:WIDTH]]

@@ -32,6 +32,7 @@ class Request:
 
     Attributes:
         vectors: names; empty for both reference flavours.
+        abi: a profile; empty for ``DEFAULT_ABI``, or what a kernel's own vectors speak.
         transfer: ``tftp``, ``ymodem``, or empty for the board's first.
         kernels: that are booted by suites on a live kernel; empty for the patched one, or
             for that of ``own``, which is called ``given`` among others.
@@ -45,7 +46,7 @@ class Request:
     options: Mapping[str, str] = field(default_factory=dict)
     boards: tuple[Path, ...] = ()
     vectors: tuple[str, ...] = ()
-    abi: str = DEFAULT_ABI
+    abi: str = ""
     transfer: str = ""
     kernels: tuple[str, ...] = ()
     own: Paths | None = None
@@ -69,6 +70,10 @@ class Settings:
     transfer: str
     boots: tuple[Boot, ...] = ()
     absent: tuple[Absent, ...] = ()
+
+    def profile_of(self, subject: Subject) -> abi.Profile:
+        """The ABI that ``subject`` is judged by: its own, else that of the run."""
+        return subject.profile or self.profile
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -95,9 +100,11 @@ def look_up(request: Request) -> Settings:
     if transfer not in found.transfers or (request.transfer and found.uboot is None):
         known = ", ".join(found.transfers if found.uboot else ["kexec, from its own system"])
         raise errors.UsageError(f"{found.name} can't load by {transfer}", hint=f"it can by {known}")
-    profile = abi.load(request.abi)
+    profile = abi.load(request.abi or DEFAULT_ABI)
     names = request.vectors or subject.REFERENCES
-    subjects = tuple(subject.resolve(name, profile) for name in names)
+    subjects = tuple(subject.resolve(name, profile, forced=bool(request.abi)) for name in names)
+    if len({each.profile and each.profile.name for each in subjects}) == 1:
+        profile = subjects[0].profile or profile
     own = request.own
     boots = linux.boots(
         request.kernels or ((GIVEN,) if own else DEFAULT_KERNELS), request.modes, own=bool(own)

@@ -3,7 +3,9 @@
 
 ``reference-stub``, ``reference-kvm``: the reference tables of this project;
 ``mutant:NAME``: one broken on purpose; ``file:PATH[@OFFSET][,SERVER]``: a table from a
-file, 2 KiB aligned at OFFSET (default 0), judged as SERVER (default ``hyp-stub``).
+file, 2 KiB aligned at OFFSET (default 0), judged as SERVER (default ``hyp-stub``);
+``vmlinux:PATH[,SERVER]``: a kernel's own, cut out of its ELF, or out of an Image with
+its System.map (``vmlinux:IMAGE+SYSTEM.MAP``), in the ABI that its code speaks.
 ``RECORDER`` is the payload's own recording vectors (suite architecture).
 """
 
@@ -18,8 +20,10 @@ from hilagent.link import wire
 
 if TYPE_CHECKING:
     from hilagent import abi
+    from hilagent.session.kernel_vectors import Kernels
 
 REFERENCES = ("reference-stub", "reference-kvm")
+VMLINUX = "vmlinux:"
 _ALIGN = 0x800
 
 
@@ -31,6 +35,8 @@ class Subject:
         server: ``hyp-stub`` or ``kvm``: whose contract it is judged by.
         blob: what is loaded into the slot; empty for a table built into the payload.
         offset: where the table stands in ``blob``, in bytes.
+        profile: the ABI that these vectors speak; None: that of the run.
+        origin: of a kernel's own: where they come from, and what they speak.
     """
 
     name: str
@@ -39,13 +45,24 @@ class Subject:
     blob: bytes = b""
     offset: int = 0
     serves_el2: bool = False
+    profile: abi.Profile | None = None
+    origin: Kernels | None = None
+
+    @property
+    def skip(self) -> tuple[int, ...]:
+        """Numbers that the contract doesn't know and whose code can't be run."""
+        return self.origin.skip if self.origin else ()
 
 
 RECORDER = Subject("recorder", "", wire.Target.RECORDER)
 
 
-def resolve(name: str, profile: abi.Profile) -> Subject:
+def resolve(name: str, profile: abi.Profile, *, forced: bool = True) -> Subject:
     """Return the subject called ``name``, built if it has to be.
+
+    Args:
+        forced: ``profile`` was asked for; else a kernel's own vectors are judged by the
+            ABI that their code speaks.
 
     Raises:
         errors.UsageError: there is no such name or file, or it isn't a table.
@@ -53,6 +70,8 @@ def resolve(name: str, profile: abi.Profile) -> Subject:
     """
     if name.startswith("file:"):
         return _from_file(name, profile)
+    if name.startswith(VMLINUX):
+        return _from_kernel(name, profile if forced else None)
     from hilagent.build.vectors import build
 
     built = build(name, profile)
@@ -63,6 +82,22 @@ def resolve(name: str, profile: abi.Profile) -> Subject:
         built.blob,
         built.offset,
         serves_el2=built.serves_el2,
+    )
+
+
+def _from_kernel(name: str, profile: abi.Profile | None) -> Subject:
+    from hilagent.session import kernel_vectors
+
+    found = kernel_vectors.read(name.removeprefix(VMLINUX), profile)
+    return Subject(
+        name,
+        found.server,
+        wire.Target.SLOT,
+        found.blob,
+        found.offset,
+        serves_el2=found.profile.serves_el2(found.server),
+        profile=found.profile,
+        origin=found,
     )
 
 

@@ -22,18 +22,15 @@ from hilagent.link import wire
 from hilagent.payload import Hang, Payload, ResetInJob, Silence, SweepRequest
 from hilagent.payload.trouble import Place
 from hilagent.result import CpuFacts, Exchange, Sig, SweepPass, Verdict
+from hilagent.session.narrowing import BLOCK, begun_at, index_of, narrowed, next_imm
 from hilagent.session.session import Session
 from hilagent.session.subject import Subject
 
-BLOCK = 4096
-"""Immediates between heartbeats where one CPU does everything (wire.JOB.block)."""
 MOST_HANGS = 3
 """Confirmed hangs after which the rest of a subject is not measured."""
 TRIES = 2
 """How often a sequence is begun anew after trouble that accuses nobody."""
 
-Make = Callable[[tuple[CpuFacts, ...], tuple[int, ...]], Sequence[SweepRequest]]
-"""Returns the requests for (CPUs that started, immediates to leave out)."""
 Want = Callable[[Sig], bool]
 Trouble = Silence | ResetInJob | Hang | errors.TargetCrash
 _TROUBLE = (Silence, ResetInJob, Hang, errors.TargetCrash)
@@ -41,12 +38,24 @@ _TROUBLE = (Silence, ResetInJob, Hang, errors.TargetCrash)
 
 @dataclass(frozen=True)
 class Hung:
-    """An hvc that did not come home, twice, from fresh boots."""
+    """An hvc that did not come home, twice, from fresh boots.
+
+    Attributes:
+        x0: what it held, where that was chosen; None for a pattern or a catch table.
+    """
 
     cpu: int
     origin: int
     immediate: int
     message: str
+    x0: int | None = None
+
+    def __str__(self) -> str:
+        return f"hvc #{self.immediate:#x}" + ("" if self.x0 is None else f" with x0 = {self.x0:#x}")
+
+
+Make = Callable[[tuple[CpuFacts, ...], Sequence[Hung]], Sequence[SweepRequest]]
+"""Returns the requests for (CPUs that started, what hung and is to be left out)."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +144,7 @@ class _Runner:
         """Run the sequence once, without what hung; ``before``: find where it fell silent."""
         payload = self._session.payload(self._subject)
         cpus = start(self._session, payload)
-        skip = tuple(sorted({each.immediate for each in hung}))
-        requests = tuple(self._make(cpus, skip))
+        requests = tuple(self._make(cpus, hung))
         if before is not None:
             requests = narrowed(requests, before)
         self._asked = requests
@@ -168,9 +176,9 @@ class _Runner:
         except _TROUBLE as second:
             self._session.taint(second.message)
             if isinstance(first, Hang) and isinstance(second, Hang):
-                return _hung_at(second, second.imm)
+                return _hung_at(second, asked, second.imm)
             if isinstance(first, Silence) and isinstance(second, Silence):
-                return self._silent(next_imm(asked, first), first, second)
+                return self._silent(asked, first, second)
             raise _crashed(first, second, self._subject) from second
         if isinstance(first, Hang):
             hint = "a hang must be seen twice before anybody is accused of it"
@@ -179,46 +187,30 @@ class _Runner:
             raise _owned(first, self._subject)
         return None
 
-    def _silent(self, at: int, first: Silence, second: Silence) -> Hung:
+    def _silent(self, asked: Sequence[SweepRequest], first: Silence, second: Silence) -> Hung:
         """Return the hvc at which the board fell silent, both times in the same block."""
-        imm = next_imm(self._asked, second)
+        at, imm = next_imm(asked, first), next_imm(self._asked, second)
         if at < 0 or imm < 0 or second.place is None or not second.place.reported:
             raise errors.LabError(f"silent twice, nobody knows where: {second.message}") from second
-        if not (first.cpu == second.cpu and at <= imm < at + BLOCK):
+        assert first.place is not None  # or ``at`` would be -1
+        begins = index_of(asked[first.place.request], self._asked[second.place.request])
+        if not (first.cpu == second.cpu and at <= begins + imm < at + BLOCK):
             raise errors.LabError(
                 f"silent twice, first after hvc #{at:#x} on CPU {first.cpu}, "
                 f"then at hvc #{imm:#x} on CPU {second.cpu}"
             ) from second
-        return _hung_at(second, imm)
+        return _hung_at(second, self._asked, imm)
 
 
-def narrowed(requests: Sequence[SweepRequest], silence: Silence) -> tuple[SweepRequest, ...]:
-    """Return the same sequence with a heartbeat before each hvc of the block of ``silence``."""
-    place = silence.place
-    if place is None or not 0 <= place.request < len(requests):
-        return tuple(requests)
-    request = requests[place.request]
-    end = request.first + request.count
-    at = next_imm(requests, silence)
-    cuts = [request.first, at, min(at + BLOCK, end), end]
-    pieces = [
-        dataclasses.replace(request, first=a, count=b - a, block=1 if n == 1 else request.block)
-        for n, (a, b) in enumerate(itertools.pairwise(cuts))
-        if b > a
-    ]
-    return (*requests[: place.request], *pieces, *requests[place.request + 1 :])
-
-
-def next_imm(requests: Sequence[SweepRequest], trouble: Trouble) -> int:
-    """Return the immediate after those that are known to have come home, -1 if unknown."""
-    place: Place | None = getattr(trouble, "place", None)
-    if place is None or not 0 <= place.request < len(requests):
-        return -1
-    return requests[place.request].first + (place.done if place.reported else 0)
-
-
-def _hung_at(hung: Hang | Silence, imm: int) -> Hung:
-    return Hung(hung.cpu, hung.origin, imm, hung.message)
+def _hung_at(hung: Hang | Silence, requests: Sequence[SweepRequest], at: int) -> Hung:
+    """Return what hung: ``at`` is an immediate, or of a sweep over x0 an index."""
+    place: Place | None = getattr(hung, "place", None)
+    known = place is not None and 0 <= place.request < len(requests)
+    request = requests[place.request] if place is not None and known else SweepRequest()
+    if request.swept == "x0":
+        x0 = begun_at(request, at).x0_first
+        return Hung(hung.cpu, hung.origin, request.first, hung.message, x0)
+    return Hung(hung.cpu, hung.origin, at, hung.message, request.fixed.get(0))
 
 
 def _crashed(first: Trouble, second: Trouble, subject: Subject) -> errors.HilagentError:

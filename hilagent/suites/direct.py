@@ -31,19 +31,21 @@ class DirectCase:
 def cases_of(settings: Settings) -> Iterable[DirectCase]:
     """Return one case for each hcall that the direct pass can issue."""
     for subject in settings.subjects:
-        for each in direct.plan(settings.profile, subject.server):
+        profile = settings.profile_of(subject)
+        for each in direct.plan(profile, subject.server, skip=subject.skip):
             yield DirectCase(subject, each.hcall)
 
 
 def conclude(session: Session, settings: Settings, case: DirectCase) -> None:
     """Issue the hcall, judge it by the rules of the sweep; raise what it comes to."""
-    profile, server = settings.profile, case.subject.server
-    observe.baseline(session, settings, server)
+    profile, server = settings.profile_of(case.subject), case.subject.server
+    observe.baseline(session, settings, case.subject)
     if session.seen(f"vectors:{case.subject.name}"):
         verdicts.check_hangs(
             session, settings, case, observe.vectors(session, settings, case.subject)
         )
-    chosen = next(each for each in direct.plan(profile, server) if each.hcall == case.hcall)
+    planned = direct.plan(profile, server, skip=case.subject.skip)
+    chosen = next(each for each in planned if each.hcall == case.hcall)
     key = f"direct:{case.subject.name}:{case.hcall}"
     done = session.observe(key, lambda: _issue(session, case, chosen))
     assert session.hello is not None
@@ -53,7 +55,7 @@ def conclude(session: Session, settings: Settings, case: DirectCase) -> None:
     cells = [cell for (hcall, _), cell in judgement.cells.items() if hcall == case.hcall]
     broken = [finding for cell in cells for finding in cell.findings]
     if broken:
-        verdicts.accuse(session, broken, ())
+        verdicts.accuse(session, broken, (), profile.selector)
     open_cells = [c for c in cells if c.state not in {State.HELD, State.NOT_APPLICABLE}]
     if open_cells:
         raise Unfinished(open_cells[0].reason)
@@ -68,6 +70,7 @@ def _issue(session: Session, case: DirectCase, chosen: direct.Direct) -> Exchang
             request.first,
             cpu=request.cpu,
             origin=request.origin,
+            x=request.fixed,
             catch_mask=request.catch_mask,
             stack_imms=request.stack_imms,
             direct=True,

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hilagent import errors, probe
 from hilagent.payload import SweepRequest
 from hilagent.probe import Judgement, Lab
-from hilagent.result import CpuFacts, SweepPass
+from hilagent.result import CpuFacts, Sig, SweepPass
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
 from hilagent.session.subject import RECORDER, Subject
 from hilagent.session.sweeps import Hung, Sweep, sweep
 from hilagent.suites import tables
+from hilagent.suites.sweeping import Asked, immediates, sweeps_of
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Judged:
 def recorder(session: Session, settings: Settings) -> Sweep:
     """Return the sweeps of the payload's own recording vectors, on every CPU and origin."""
 
-    def make(cpus: tuple[CpuFacts, ...], skip: tuple[int, ...]) -> Sequence[SweepRequest]:
+    def make(cpus: tuple[CpuFacts, ...], hung: Sequence[Hung]) -> Sequence[SweepRequest]:
         numbers = [cpu.cpu for cpu in cpus]
-        return probe.requests(settings.profile, "", "recorder", numbers, skip=skip)
+        return probe.requests(settings.profile, "", "recorder", numbers, skip=immediates(hung))
 
     return session.observe("recorder", lambda: sweep(session, RECORDER, make))
 
 
-def baseline(session: Session, settings: Settings, server: str) -> probe.Withheld:
+def baseline(session: Session, settings: Settings, subject: Subject) -> probe.Withheld:
     """Return what the recorder shows changed too, so that no vectors are accused of it.
 
     Raises:
@@ -48,11 +49,12 @@ def baseline(session: Session, settings: Settings, server: str) -> probe.Withhel
     if session.seen("recorder"):
         passes = recorder(session, settings).passes
     else:
+        profile, server = settings.profile_of(subject), subject.server
 
-        def make(cpus: tuple[CpuFacts, ...], skip: tuple[int, ...]) -> Sequence[SweepRequest]:
-            return probe.baseline(settings.profile, server, [cpu.cpu for cpu in cpus])
+        def make(cpus: tuple[CpuFacts, ...], hung: Sequence[Hung]) -> Sequence[SweepRequest]:
+            return probe.baseline(profile, server, [cpu.cpu for cpu in cpus])
 
-        key = f"baseline:{server}"
+        key = f"baseline:{profile.name}:{server}"
         passes = session.observe(key, lambda: sweep(session, RECORDER, make)).passes
     if why := probe.architecture.refusal(passes):
         raise errors.PreconditionError(why)
@@ -86,65 +88,35 @@ def _vectors(
     until_hang: bool,
     most_cpus: int | None,
 ) -> Judged:
-    profile, server = settings.profile, subject.server
-    withheld = baseline(session, settings, server)
+    withheld = baseline(session, settings, subject)
+    profile = settings.profile_of(subject)
+    sweeps = sweeps_of(profile, subject, most_cpus)
 
-    def make(cpus: tuple[CpuFacts, ...], skip: tuple[int, ...]) -> Sequence[SweepRequest]:
-        numbers = [cpu.cpu for cpu in cpus][:most_cpus]
-        return probe.requests(profile, server, "vectors", numbers, skip=skip)
+    def want(cpus: tuple[CpuFacts, ...]) -> Callable[[Sig], bool]:
+        return sweeps.wanted_frames(lab(session, cpus))
 
-    done = sweep(
-        session,
-        subject,
-        make,
-        want=lambda cpus: probe.wanted_frames(profile, server, lab(session, cpus)),
-        until_hang=until_hang,
-    )
+    done = sweep(session, subject, sweeps.requests, want=want, until_hang=until_hang)
     if not done.passes:
         return Judged(subject, None, (), done.hung)
     here = lab(session, done.cpus)
 
-    def judge(passes: Sequence[SweepPass], requests: Sequence[SweepRequest]) -> Judgement:
-        crc = zlib.crc32(subject.blob)
-        return probe.judge(
-            profile, server, passes, here, wanted=requests, withheld=withheld, vectors_crc=crc
-        )
+    def judge(seen: Asked) -> Judgement:
+        judged = probe.judge(
+            profile, subject.server, seen.passes, here, wanted=seen.wanted, withheld=withheld,
+            vectors_crc=zlib.crc32(subject.blob),
+        )  # fmt: skip
+        return probe.with_findings(judged, subject.origin.findings if subject.origin else ())
 
-    judgement, passes = judge(done.passes, done.requests), done.passes
+    seen = sweeps.asked(done)
+    judgement = judge(seen)
     if judgement.clean and not done.hung:  # only then is no CPU at risk
-        more = _closer(session, settings, subject)
-        passes = (*passes, *more.passes)
-        judgement = judge(passes, (*done.requests, *more.requests))
-        done = dataclasses.replace(done, passes=passes, hung=more.hung)
+        more = sweep(session, subject, sweeps.closer, want=want)
+        seen = seen.and_(sweeps.asked_closer(more))
+        judgement = judge(seen)
+        done = dataclasses.replace(done, hung=more.hung)
     if session.measurement == 1:
-        tables.write(session.journal, subject, profile, judgement, done)
-    return Judged(subject, judgement, passes, done.hung)
-
-
-def _closer(session: Session, settings: Settings, subject: Subject) -> Sweep:
-    """Return short sweeps by other values than addresses, on the first CPU alone."""
-    profile, server = settings.profile, subject.server
-
-    def make(cpus: tuple[CpuFacts, ...], skip: tuple[int, ...]) -> Sequence[SweepRequest]:
-        first = cpus[0].cpu
-        return (
-            *probe.narrow(profile, server, [first]),
-            *probe.by_value(profile, server, first),
-        )
-
-    done = sweep(
-        session,
-        subject,
-        make,
-        want=lambda cpus: probe.wanted_frames(profile, server, lab(session, cpus)),
-    )
-    passes = [
-        each
-        for swept, request in zip(done.passes, done.requests, strict=False)
-        for each in (probe.as_passes(swept, request) if request.swept == "x0" else [swept])
-    ]
-    asked = tuple(probe.as_asked(request) for request in done.requests)
-    return dataclasses.replace(done, passes=tuple(passes), requests=asked)
+        tables.write(session.journal, subject, profile, judgement, done, sweeps.told(seen, here))
+    return Judged(subject, judgement, seen.passes, done.hung)
 
 
 def lab(session: Session, cpus: tuple[CpuFacts, ...]) -> Lab:

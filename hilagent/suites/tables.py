@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hilagent.abi import Contract, Profile
+from hilagent.abi import UNKNOWN, Contract, Profile
 from hilagent.journal import Journal
 from hilagent.link import wire
-from hilagent.probe import Judgement, State
+from hilagent.probe import Judgement, State, by_x0
+from hilagent.probe.judgement import Segment
 from hilagent.session.subject import Subject
-from hilagent.session.sweeps import Sweep
+from hilagent.session.sweeps import Hung, Sweep
 
 GENERAL = tuple(f"x{number}" for number in range(31))
 OTHERS = ("v", "SP", "NZCV", "DAIF", "SP0", "EL1", "EL2")
@@ -20,31 +21,69 @@ _EL2 = frozenset(wire.SYSREGS[wire.SYSREGS.index("VBAR_EL2") :]) | {"SP_EL2"}
 _ORDER = "XLc"
 
 
+ABOVE = -1
+"""Last of a range of x0's values that stands for every one above."""
+
+
 def write(
-    journal: Journal, subject: Subject, profile: Profile, judgement: Judgement, done: Sweep
+    journal: Journal,
+    subject: Subject,
+    profile: Profile,
+    judgement: Judgement,
+    done: Sweep,
+    told: Mapping[str, object] | None = None,
 ) -> None:
-    """Write both tables of one subject."""
+    """Write both tables of one subject; ``told``: what was asked where, for the dispatch map."""
     about = {
         "subject": subject.name,
         "server": subject.server,
         "abi": profile.name,
         "cpus": [cpu.cpu for cpu in done.cpus],
     }
-    lost = {each.immediate for each in done.hung}
+    in_x0 = profile.selector == "x0"
+    lost = {each.x0 if in_x0 else each.immediate for each in done.hung}
+    more = {"selector": "x0"} if in_x0 else {}
+    last = [*judgement.segments][-1:]
     for origin, segments in judgement.segments.items():
         ranges = [
-            [s.first, s.last, s.hcall, "hangs" if s.first in lost else s.effect,
+            [*_range(s, in_x0), s.hcall, "hangs" if s.first in lost else s.effect,
              s.ok and s.first not in lost]
             for s in segments
+            if not (in_x0 and s.first >= by_x0.IMMEDIATES)
         ]  # fmt: skip
-        journal.observation("dispatch", **about, origin=origin, ranges=ranges)
+        journal.observation(
+            "dispatch",
+            **about,
+            **more,
+            **((told or {}) if origin in last else {}),
+            origin=origin,
+            ranges=_once(ranges),
+        )
     rows = []
-    hung = {profile.name_of(each.immediate, subject.server) for each in done.hung}
+    hung = {hcall_of(each, profile, subject.server) for each in done.hung}
     for contract in profile.hcalls(subject.server):
         known = contract.hcall not in hung
         rows.append({"hcall": contract.hcall, "cells": cells(contract, judgement, known=known)})
     origins = ", ".join(judgement.segments)
     journal.observation("clobber", **about, origin=origins, registers=list(REGISTERS), rows=rows)
+
+
+def hcall_of(hung: Hung, profile: Profile, server: str) -> str:
+    """Return which hcall an hvc that hung was."""
+    if profile.selector == "immediate":
+        return profile.name_of(hung.immediate, server)
+    return UNKNOWN if hung.x0 is None else profile.name_of(hung.x0, server)
+
+
+def _range(segment: Segment, in_x0: bool) -> list[int]:
+    """Return first and last; samples of x0's other values stand for all of them."""
+    if in_x0 and segment.first >= by_x0.OTHERS:
+        return [by_x0.LISTED, ABOVE]
+    return [segment.first, segment.last]
+
+
+def _once(rows: list[list[object]]) -> list[list[object]]:
+    return [row for index, row in enumerate(rows) if row not in rows[:index]]
 
 
 def cells(contract: Contract, judgement: Judgement, *, known: bool = True) -> list[str]:

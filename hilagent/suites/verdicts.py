@@ -10,13 +10,14 @@ from typing import Protocol
 
 from hilagent import errors
 from hilagent.link import wire
-from hilagent.probe import State, esr, names
+from hilagent.probe import State, by_x0, esr, names
 from hilagent.result import Exchange, Finding, SweepPass
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
 from hilagent.session.subject import Subject
 from hilagent.session.sweeps import ConfirmedHang, Hung
 from hilagent.session.verdict import Accusation, Unfinished
+from hilagent.suites import tables
 from hilagent.suites.observe import Judged
 
 MOST_SHOWN = 5
@@ -47,7 +48,7 @@ class HasHcall(Protocol):
 def cases_of(settings: Settings, suite: ModuleType) -> Iterable[Case]:
     """Return the cases of ``suite``, without those that the contract alone rules out."""
     for subject in settings.subjects:
-        for contract in settings.profile.hcalls(subject.server):
+        for contract in settings.profile_of(subject).hcalls(subject.server):
             for rule in suite.RULES:
                 if not contract.sweep or not suite.not_applicable(contract, rule):
                     yield Case(subject, contract.hcall, rule)
@@ -60,7 +61,7 @@ def conclude(session: Session, settings: Settings, case: Case, judged: Judged) -
         raise Unfinished("not measured: too many other hvcs of these vectors hang")
     cell = judged.judgement.cell(case.hcall, case.rule)
     if cell.state is State.BROKEN:
-        accuse(session, cell.findings, judged.passes)
+        accuse(session, cell.findings, judged.passes, settings.profile_of(case.subject).selector)
     if cell.state is State.NOT_APPLICABLE:
         raise errors.Unsupported(cell.reason)
     if cell.state is not State.HELD:
@@ -70,16 +71,17 @@ def conclude(session: Session, settings: Settings, case: Case, judged: Judged) -
 
 def check_hangs(session: Session, settings: Settings, case: HasHcall, judged: Judged) -> None:
     """Raise the hang of the case's own hcall, if it was seen."""
+    profile = settings.profile_of(case.subject)
     for hung in judged.hung:
-        if settings.profile.name_of(hung.immediate, case.subject.server) == case.hcall:
+        if tables.hcall_of(hung, profile, case.subject.server) == case.hcall:
             raise hang(session, case.hcall, hung)
 
 
 def hang(session: Session, hcall: str, hung: Hung) -> ConfirmedHang:
     """Return the accusation of an hvc that hung twice."""
     exc = ConfirmedHang(
-        f"hang: {hcall}: hvc #{hung.immediate:#x} from {names.origin(hung.origin)} on CPU "
-        f"{hung.cpu} does not come home, twice from fresh boots"
+        f"hang: {hcall}: {hung} from {names.origin(hung.origin)} on CPU {hung.cpu} does "
+        "not come home, twice from fresh boots"
     )
     exc.details = f"the second time  {hung.message}\nraw log          {session.raw_log}"
     return exc
@@ -97,32 +99,45 @@ def check_cpus(session: Session) -> None:
         )
 
 
-def accuse(session: Session, findings: Sequence[Finding], passes: Sequence[SweepPass]) -> None:
-    """Raise the accusation that ``findings`` are."""
+def accuse(
+    session: Session,
+    found: Sequence[Finding],
+    passes: Sequence[SweepPass],
+    selector: str = "immediate",
+) -> None:
+    """Raise the accusation that findings are.
+
+    Args:
+        selector: what names hcalls in ``passes``, and in the findings' ranges.
+    """
+    findings = [by_x0.told(each) if selector == "x0" else each for each in found]
     first = findings[0]
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     message = (
         f"{first.rule}: {first.hcall} {first.what}: expected {first.expected}, "
         f"found {first.found}{more}"
     )
-    parts = [_story(finding, passes) for finding in findings[:MOST_SHOWN]]
+    parts = [
+        _story(finding, _exchange_of(raw, passes))
+        for finding, raw in zip(findings[:MOST_SHOWN], found, strict=False)
+    ]
     if len(findings) > MOST_SHOWN:
         parts.append(f"... and {len(findings) - MOST_SHOWN} more findings, see results.json")
     parts.append(f"raw log   {session.raw_log}")
     raise Accusation(message, findings, details="\n\n".join(parts))
 
 
-def _story(finding: Finding, passes: Sequence[SweepPass]) -> str:
+def _story(finding: Finding, exchange: Exchange | None) -> str:
     immediates, cpus = names.show_spans(finding.immediates), ", ".join(map(str, finding.cpus))
+    x0 = f", x0 = {names.show_spans(finding.x0)}" if finding.x0 else ""
     lines = [
         f"rule      {finding.rule}: {finding.hcall}, {finding.what}",
         f"expected  {finding.expected}",
         f"found     {finding.found}",
-        f"issued    hvc #{immediates} from {finding.origin} on CPU {cpus}",
+        f"issued    hvc #{immediates}{x0} from {finding.origin} on CPU {cpus}",
     ]
     if finding.evidence:
         lines.append(f"evidence  {finding.evidence}")
-    exchange = _exchange_of(finding, passes)
     if exchange is not None:
         lines += registers(exchange)
     return "\n".join(lines)

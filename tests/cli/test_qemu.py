@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.elf.kernels import ISS, X0, kernel
+
 pytestmark = pytest.mark.hil
 PATH = os.pathsep.join(str(Path(part).absolute()) for part in sys.path)
 VECTORS = ("--suite", "architecture", "--suite", "dispatch", "--suite", "clobber")
@@ -70,6 +72,29 @@ def test_a_hang_with_one_cpu_names_the_immediate(tmp_path: Path) -> None:
     assert "HANG 2 of 2" in done.stdout
     assert "hvc #0x4321 from EL1h on CPU 0 does not come home" in " ".join(done.stdout.split())
     assert "0x4321         unknown              hangs" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "defines", "said"),
+    [
+        (X0, (), "speaks: x0-mainline@6.12, hyp-stub"),
+        (ISS, (), "speaks: iss-6.12, hyp-stub"),
+        (X0, ("EVERY=mov x19, x1",), "clobber: unknown x19: expected keeps its value"),
+        (X0, ("SET=4",), "dispatch: HVC_SET_VECTORS effect: expected sets VBAR_EL2 from x1"),
+        (ISS, ("EVERY=mov x16, x17",), "clobber: HVC_GET_VECTORS x16: expected keeps its value"),
+        (ISS, ("GET=7",), "result: HVC_GET_VECTORS x0: expected VBAR_EL2"),
+        (ISS, ("SHADOW",), "clobber: HVC_CALL_FUNC x18: expected keeps its value"),
+    ],
+    ids=lambda value: "-".join(value) or "sound" if isinstance(value, tuple) else "",
+)
+def test_a_kernels_own_vectors_from_its_vmlinux(
+    tmp_path: Path, source: str, defines: tuple[str, ...], said: str
+) -> None:
+    path = kernel(tmp_path, source, *defines)
+    suites = ("--suite", "dispatch", "--suite", "clobber")
+    done = _hilagent(tmp_path, "run", *suites, "--vectors", f"vmlinux:{path}", *ONE_CPU)
+    assert done.returncode == (1 if defines else 0), done.stdout + done.stderr
+    assert said in " ".join(done.stdout.split())
 
 
 def test_a_users_own_file_in_an_empty_folder(tmp_path: Path) -> None:

@@ -14,17 +14,10 @@ from hilagent import errors
 from hilagent.payload import Dying, Hang, ResetInJob, Silence, SweepRequest
 from hilagent.payload.trouble import Place
 from hilagent.result import SweepPass
+from hilagent.session.narrowing import BLOCK, narrowed
 from hilagent.session.session import Session
 from hilagent.session.subject import RECORDER
-from hilagent.session.sweeps import (
-    BLOCK,
-    ConfirmedCrash,
-    ConfirmedHang,
-    Hung,
-    exchange,
-    narrowed,
-    sweep,
-)
+from hilagent.session.sweeps import ConfirmedCrash, ConfirmedHang, Hung, exchange, sweep
 from tests.session.fakes import STUB, FakeBench, session
 
 HVC = 0x4321
@@ -88,7 +81,8 @@ def held(tmp_path: Path, bench: FakeBench) -> Session:
     return session(tmp_path, bench)
 
 
-def make(cpus: Any, skip: tuple[int, ...]) -> list[SweepRequest]:
+def make(cpus: Any, hung: Sequence[Hung]) -> list[SweepRequest]:
+    skip = tuple(each.immediate for each in hung)
     return [SweepRequest(pass_no=0, skip=skip), SweepRequest(pass_no=1, skip=skip)]
 
 
@@ -247,6 +241,32 @@ def test_narrowing_keeps_every_immediate_once() -> None:
         assert spans[-1][1] == 0x10000
         assert all(a[1] == b[0] for a, b in itertools.pairwise(spans))
         assert [r for r in out if r.pass_no == 1] == [requests[1]]
+
+
+def by_x0(cpus: Any, hung: Sequence[Hung]) -> list[SweepRequest]:
+    whole = SweepRequest(first=0, count=0x3000, swept="x0", x0_first=0x40, x0_step=3)
+    return [] if hung else [whole]
+
+
+def test_a_hang_in_a_sweep_over_x0_is_named_by_its_value(held: Session) -> None:
+    ScriptedPayload.plan = [hang(2), hang(2)]
+    done = sweep(held, STUB, by_x0)
+    assert [(each.immediate, each.x0) for each in done.hung] == [(0, 0x46)]
+    assert str(done.hung[0]) == "hvc #0x0 with x0 = 0x46"
+
+
+def test_a_silence_in_a_sweep_over_x0_is_narrowed_to_its_value(held: Session) -> None:
+    at = BLOCK + 7
+
+    def again(requests: tuple[SweepRequest, ...]) -> Silence:
+        assert [(each.x0_first, each.count, each.block) for each in requests] == [
+            (0x40, BLOCK, 0), (0x40 + 3 * BLOCK, BLOCK, 1), (0x40 + 6 * BLOCK, BLOCK, 0),
+        ]  # fmt: skip
+        return silence(at - BLOCK, request=1)
+
+    ScriptedPayload.plan = [silence(BLOCK), again]
+    done = sweep(held, STUB, by_x0)
+    assert [each.x0 for each in done.hung] == [0x40 + 3 * at]
 
 
 def test_a_single_hvc_that_never_comes_home_twice_hangs(held: Session) -> None:
