@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from .fields import IMMEDIATE, Field, State, Value, entered
+from .fields import Field, State, Value, entered
 from .flow import flow
 from .values import Unfollowed, compared, computed, narrowed
 
@@ -46,7 +46,8 @@ class End:
 
     Attributes:
         how: ``eret``, ``br``, ``ret``, ``udf`` or ``out``.
-        immediate, x0: what the path knows them to be; None: anything else.
+        immediate, x0: what the path knows them to be; None: anything else. Of the bits in
+            ``immediate_bits`` and ``x0_bits``: others were not looked at.
         result: what x0 holds: a number, a field of what came in, or unknown.
         target: of ``br``, likewise.
         did: ``call``, ``hcr_el2``, ``vbar_el2`` and ``vbar_el2 x0`` (with its source).
@@ -63,6 +64,8 @@ class End:
     did: frozenset[str]
     leaves: frozenset[Leave]
     written: frozenset[int]
+    immediate_bits: int = 0
+    x0_bits: int = 0
 
 
 @dataclass(frozen=True)
@@ -174,18 +177,21 @@ class Walker:
     def _note(self, address: int, state: State) -> None:
         if state.compared is not None:
             what, number = state.compared
+            if isinstance(what, int):
+                return
             self._compared[address, replace(what, minus=0), number + what.minus] = None
 
     def _end(self, path: _Path, how: str, word: int) -> None:
         state = path.state
         register = word >> 5 & 31
-        self._ends[
-            End(
-                how, path.address, state.of(IMMEDIATE).equal, _x0(state), state.registers.get(0),
-                state.registers.get(register) if how == "br" else None, path.did, path.leaves,
-                path.written,
-            )
-        ] = None  # fmt: skip
+        immediate, immediate_bits = state.number("esr", 16) or (None, 0)
+        x0, x0_bits = state.number("x0", 64) or (None, 0)
+        end = End(
+            how, path.address, immediate, x0, state.registers.get(0),
+            state.registers.get(register) if how == "br" else None, path.did, path.leaves,
+            path.written, immediate_bits, x0_bits,
+        )  # fmt: skip
+        self._ends[end] = None
 
     def _executed(self, path: _Path, word: int) -> _Path:
         """Return the path after an instruction that goes on to the next."""
@@ -243,12 +249,6 @@ def _number(name: str) -> int | None:
     if name in ("fp", "lr"):
         return 29 if name == "fp" else 30
     return int(name[1:]) if name[:1] in "xw" and name[1:].isdecimal() else None
-
-
-def _x0(state: State) -> int | None:
-    """Return what x0, as it came in, is known to be; its low half counts as all of it."""
-    whole = state.of(Field("x0")).equal
-    return whole if whole is not None else state.of(Field("x0", 0, 32)).equal
 
 
 def _given(source: Value) -> set[str]:

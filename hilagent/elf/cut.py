@@ -18,7 +18,7 @@ from typing import Literal
 
 from hilagent.errors import InputError
 
-from .arms import Arms, Leave, Walker
+from .arms import Arms, End, Leave, Walker
 from .boot import alternatives, relocated
 from .file import Elf
 from .flow import PAGE, Flow, flow
@@ -36,6 +36,8 @@ NEEDED = (
     " vmlinux:IMAGE+SYSTEM.MAP"
 )
 By = Literal["immediate", "x0"]
+ALL_BITS = (1 << 64) - 1
+_WIDTH: Mapping[str, int] = {"immediate": 16, "x0": 64}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class LeftOut:
         reason: what its code does, with addresses.
         symbol: the function that does it.
         finalises: it rewrites HCR_EL2.
+        certain: every path does; else some path may, as far as the code can be followed.
+        bits: those of the number that are looked at; others may be anything.
     """
 
     by: By
@@ -54,6 +58,11 @@ class LeftOut:
     reason: str
     symbol: str
     finalises: bool = False
+    certain: bool = True
+    bits: int = ALL_BITS
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and number & self.bits == self.number & self.bits
 
 
 @dataclass(frozen=True)
@@ -202,17 +211,32 @@ class _Reached:
 def _left_out(elf: Elf, arms: Arms) -> Iterator[LeftOut]:
     """Yield the numbers whose code leaves the cut or rewrites HCR_EL2."""
     for by in ("immediate", "x0"):
+        usual = {_symbol(elf, end.address) for end in arms.of(by, None)}
         for number in arms.numbers(by):
-            ends = arms.of(by, number)
-            leaves = sorted(
-                {leave for end in ends for leave in end.leaves}, key=lambda e: e.address
-            )
+            ends = [end for end in arms.of(by, number) if by == "x0" or end.x0 is None]
+            leaves = sorted({e for end in ends for e in end.leaves}, key=lambda e: e.address)
             hcr = [end.address for end in ends if "hcr_el2" in end.did]
-            if leaves or hcr:
-                symbol = _symbol(elf, leaves[0].address if leaves else hcr[0])
-                rewrites = [f"{symbol} rewrites HCR_EL2"] if hcr else []
-                reason = "; ".join([*_told(elf, leaves), *rewrites])
-                yield LeftOut(by, number, reason, symbol, finalises=bool(hcr))
+            if not leaves and not hcr:
+                continue
+            symbol = _symbol(elf, leaves[0].address if leaves else hcr[0])
+            rewrites = [f"{symbol} rewrites HCR_EL2"] if hcr else []
+            own = symbol not in usual
+            certain = all(
+                end.leaves or "hcr_el2" in end.did or (own and _symbol(elf, end.address) == symbol)
+                for end in ends
+            )
+            yield LeftOut(
+                by, number, "; ".join([*_told(elf, leaves), *rewrites]), symbol, bool(hcr),
+                certain, _bits(by, ends),
+            )  # fmt: skip
+
+
+def _bits(by: By, ends: Sequence[End]) -> int:
+    """Return the bits that every path to ``ends`` looked at: all, where they are all there are."""
+    bits = (1 << _WIDTH[by]) - 1
+    for end in ends:
+        bits &= end.immediate_bits if by == "immediate" else end.x0_bits
+    return ALL_BITS if bits == (1 << _WIDTH[by]) - 1 else bits
 
 
 def _told(elf: Elf, leaves: Sequence[Leave]) -> list[str]:

@@ -8,7 +8,8 @@ on it say something about the field from then on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 MASK = (1 << 64) - 1
@@ -80,7 +81,7 @@ class State:
     """A path so far: registers, the last compare, and what is known of fields."""
 
     registers: Mapping[int, Value]
-    compared: tuple[Field, int] | None = None
+    compared: tuple[Field | int, int] | None = None
     known: Mapping[tuple[str, int, int], Known] = field(default_factory=dict)
 
     def key(self) -> tuple[object, ...]:
@@ -91,6 +92,19 @@ class State:
     def of(self, what: Field) -> Known:
         """Return what is known of a field."""
         return self.known.get(what.bits, Known(most=(1 << what.width) - 1))
+
+    def number(self, source: str, most: int) -> tuple[int, int] | None:
+        """Return what the low bits of ``source`` are known to be, and a mask of those bits.
+
+        ``most``: how many bits of it name an hcall. None where the lowest isn't known.
+        """
+        value = mask = 0
+        for (name, low, width), known in self.known.items():
+            if name == source and known.equal is not None and low < most:
+                bits = (1 << min(width, most - low)) - 1
+                value |= (known.equal & bits) << low
+                mask |= bits << low
+        return (value, mask) if mask & 1 else None
 
     def set(self, register: int, value: Value) -> State:
         """Return it with one register changed; 31 is XZR here."""
@@ -103,6 +117,11 @@ class State:
         if self.compared is None:
             return self, self
         what, number = self.compared
+        if isinstance(what, int):
+            holds = _HOLDS.get(condition)
+            if holds is None:
+                return self, self
+            return (self, None) if holds(what, number) else (None, self)
         ordered = condition not in ("eq", "ne")
         if what.minus:
             number = (number + what.minus) & ((1 << what.width) - 1)
@@ -133,6 +152,10 @@ class State:
         return replace(self, known={**self.known, what.bits: found})
 
 
+_HOLDS: Mapping[str, Callable[[int, int], bool]] = {
+    "eq": operator.eq, "ne": operator.ne, "hs": operator.ge, "lo": operator.lt,
+    "hi": operator.gt, "ls": operator.le,
+}  # fmt: skip
 _NOT = {"eq": "ne", "ne": "eq", "hs": "lo", "lo": "hs", "hi": "ls", "ls": "hi"}
 
 

@@ -151,12 +151,13 @@ def _fit(profile: Profile, cut: Cut) -> _Fit:
         wanted, got = _promised(contract), _effect(ends)
         if number in [each.number for each in cut.left_out if each.by == by]:
             got = {"finalise"}
-        if wanted in got:
-            agree.append(f"{number:#x} {wanted}")
+        does = f"{number:#x} {' or '.join(sorted(got))}"
+        if wanted & got:
+            agree.append(f"{number:#x} {' or '.join(sorted(wanted & got))}")
         else:
-            differ.append(f"{number:#x} {' or '.join(sorted(got))}, {contract.hcall} {wanted}")
-    wanted, got = _refusal(profile.named(UNKNOWN, cut.server)), _answers(cut.arms.of(by, None))
-    (agree if wanted in got else differ).append(f"others: x0 {' or '.join(sorted(got))}")
+            differ.append(f"{does}, {contract.hcall} {' or '.join(sorted(wanted))}")
+    refused, got = _refusal(profile.named(UNKNOWN, cut.server)), _answers(cut.arms.of(by, None))
+    (agree if refused in got else differ).append(f"others: x0 {' or '.join(sorted(got))}")
     return _Fit(profile, tuple(agree), tuple(differ))
 
 
@@ -166,10 +167,12 @@ def _numbers(profile: Profile, server: str) -> Iterator[int]:
             yield contract.number
 
 
-def _promised(contract: Contract) -> str:
-    if contract.effect in ("none", "reset-vectors"):
-        return f"x0 {_refusal(contract)}"
-    return contract.effect
+def _promised(contract: Contract) -> set[str]:
+    """Return what code may do by a contract, in the words of :func:`_effect`."""
+    answer = f"x0 {_refusal(contract)}"
+    if contract.effect == "reset-vectors":  # a stub that owns VBAR_EL2 has nothing to reset
+        return {answer, "reset-vectors"}
+    return {answer if contract.effect == "none" else contract.effect}
 
 
 def _refusal(contract: Contract) -> str:
@@ -181,7 +184,8 @@ def _effect(ends: tuple[End, ...]) -> set[str]:
     said: set[str] = set()
     for end in ends:
         if "vbar_el2" in end.did:
-            said.add("set-vectors")
+            given = any(each.startswith("vbar_el2 ") for each in end.did)
+            said.add("set-vectors" if given else "reset-vectors")
         elif "call" in end.did:
             said.add("call")
         elif "hcr_el2" in end.did:

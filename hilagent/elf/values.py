@@ -26,8 +26,8 @@ def narrowed(value: Value, word: int) -> Value:
     return value & 0xFFFF_FFFF if isinstance(value, int) else value.part(0, 32)
 
 
-def compared(state: State, word: int) -> tuple[Field, int] | None:
-    """Return what ``cmp`` compares: a field with a number."""
+def compared(state: State, word: int) -> tuple[Field | int, int] | None:
+    """Return what ``cmp`` compares: a field, or a number that is known, with a number."""
     if word & 0x7F80_001F == 0x7100_001F:  # subs xzr, xN, #imm
         number = (word >> 10 & 0xFFF) << (12 if word >> 22 & 1 else 0)
     elif word & 0x7FE0_FC1F == 0x6B00_001F:  # subs xzr, xN, xM
@@ -38,7 +38,7 @@ def compared(state: State, word: int) -> tuple[Field, int] | None:
     else:
         return None
     what = narrowed(state.registers.get(word >> 5 & 31), word)
-    return (what, number) if isinstance(what, Field) else None
+    return None if what is None else (what, number)
 
 
 def _register(state: State, number: int) -> Value:

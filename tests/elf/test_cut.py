@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hilagent.elf.cut import MOST, Cut, cut
+from hilagent.elf.cut import ALL_BITS, MOST, Cut, cut
 from hilagent.elf.fields import Field
 from hilagent.elf.file import Elf, open_elf
 from hilagent.elf.mapped import open_kernel
@@ -90,6 +90,45 @@ def test_a_number_whose_code_rewrites_hcr_is_left_out_though_it_stays(tmp_path: 
     _, found = _cut(tmp_path, ISS, "EVERY=cmp x17, #9; b.ne 7f; msr hcr_el2, x1; 7:")
     assert [each.number for each in found.left_out] == [6, 9]
     assert found.left_out[1].reason == "elx_sync rewrites HCR_EL2"
+
+
+def test_a_number_that_a_path_gave_itself_is_followed_as_that_number(tmp_path: Path) -> None:
+    """With 9 in place of what came in, no compare with 6 holds: nothing leaves there."""
+    _, found = _cut(tmp_path, ISS, "EVERY=cmp x17, #9; b.ne 7f; mov x17, #9; 7:")
+    assert [each.number for each in found.left_out] == [6]
+
+
+def test_a_number_that_may_leave_is_told_from_one_that_must(tmp_path: Path) -> None:
+    must = "cmp x17, #9; b.ne 7f; msr hcr_el2, x1; 7:"
+    may = "cmp x17, #9; b.ne 7f; cbnz x5, 7f; msr hcr_el2, x1; 7:"
+    for text, certain in ((must, True), (may, False)):
+        _, found = _cut(tmp_path, ISS, f"EVERY={text}")
+        assert {each.number: each.certain for each in found.left_out} == {6: True, 9: certain}
+
+
+@pytest.mark.parametrize(
+    ("source", "define", "bits"),
+    [
+        (ISS, "EVERY=and x17, x17, #0xff", 0xFF),
+        (X0, "SELECTOR=w0", 0xFFFFFFFF),
+        (ISS, "EVERY=", ALL_BITS),
+        (X0, "EVERY=", ALL_BITS),
+    ],
+)
+def test_the_bits_that_are_looked_at_are_known(
+    tmp_path: Path, source: str, define: str, bits: int
+) -> None:
+    _, found = _cut(tmp_path, source, define)
+    (left,) = found.left_out
+    assert left.bits == bits
+    assert left.number in left
+    assert (left.number ^ 0x100 in left) is (bits == 0xFF)
+
+
+def test_code_that_looks_at_x0_too_costs_no_immediate(tmp_path: Path) -> None:
+    both = "EVERY=cbnz x17, 7f; cmp x0, #3; b.eq __finalise_el2; 7:"
+    _, found = _cut(tmp_path, ISS, both)
+    assert [(each.by, each.number) for each in found.left_out] == [("immediate", 6), ("x0", 3)]
 
 
 def test_an_alternative_in_the_cut_is_told(tmp_path: Path) -> None:
