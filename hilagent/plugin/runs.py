@@ -197,11 +197,16 @@ def _facts(settings: Settings) -> dict[str, object]:
         "cpu_model": cpu,
         "cpus": board.cpus,
         "options": dict(settings.request.options),
-        "abi": settings.profile.name,
+        "abi": ", ".join(_spoken_by(settings)) or settings.profile.name,
         "vectors": [subject.name for subject in settings.subjects],
         "transfer": settings.transfer,
         **({"kernels_vectors": kernels} if (kernels := _kernels(settings)) else {}),
     }
+
+
+def _spoken_by(settings: Settings) -> list[str]:
+    """Return the ABI of each subject, each once."""
+    return list(dict.fromkeys(settings.profile_of(each).name for each in settings.subjects))
 
 
 def _kernels(settings: Settings) -> list[dict[str, object]]:

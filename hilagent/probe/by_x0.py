@@ -69,6 +69,7 @@ def plan(
     *,
     skip: Sequence[int] = (),
     skip_imms: Sequence[int] = (),
+    aliases: Sequence[tuple[int, int]] = (),
 ) -> tuple[Numbered, ...]:
     """Return the sweeps of vectors whose hcalls x0 names, in an order that is good to run.
 
@@ -77,9 +78,10 @@ def plan(
     Args:
         skip: values of x0 to leave out besides those of the contract.
         skip_imms: immediates likewise.
+        aliases: numbers, each with the bits of it that make it the one; all are left out.
     """
     origins = [name for name in ORIGINS if name in profile.servers[server].origins]
-    made = _Maker(profile, server, frozenset(skip), tuple(skip_imms))
+    made = _Maker(profile, server, frozenset(skip), tuple(skip_imms), aliases=tuple(aliases))
     return tuple(
         each
         for origin in origins
@@ -113,6 +115,7 @@ class _Maker:
     skip: frozenset[int]
     skip_imms: tuple[int, ...]
     catch: int = _NOT_X0
+    aliases: tuple[tuple[int, int], ...] = ()
 
     def sweeps(self, cpu: int, origin: Origin, pass_no: int, *, first: bool) -> Iterator[Numbered]:
         base = SweepRequest(cpu=cpu, origin=origin, pass_no=pass_no, catch_mask=self.catch)
@@ -157,7 +160,8 @@ class _Maker:
 
     def _listed(self, base: SweepRequest, most: int) -> Iterator[Numbered]:
         named = {each.number for each in self.profile.hcalls(self.server)} - {None}
-        holes = [(number, number) for number in {*named, *self.skip} if number is not None]
+        holes = [(number, number) for number in named if number is not None]
+        holes += [(number, number) for number in range(LISTED) if not self._may(number)]
         for first, last in names.without([(0, LISTED - 1)], holes):
             if first < most:
                 count = min(last + 1, most) - first
@@ -189,7 +193,7 @@ class _Maker:
                 )
                 out.append((wide, "x0 with a number's low half"))
         for index, (request, what) in enumerate(out):
-            if not any(_value(request, at) in self.skip for at in range(request.count)):
+            if all(self._may(_value(request, at)) for at in range(request.count)):
                 yield Numbered(request, "sample", OTHERS + index, what)
 
     def _at(self, base: SweepRequest) -> Iterator[Numbered]:
@@ -213,6 +217,11 @@ class _Maker:
 
     def _bound(self) -> int:
         return max(self.profile.numbers.values(), default=-1) + 1
+
+    def _may(self, value: int) -> bool:
+        """Whether ``value`` is none of those that are left out."""
+        alias = any(value & bits == number & bits for number, bits in self.aliases)
+        return not alias and value not in self.skip
 
     def _runs(self, number: int) -> bool:
         """Whether the code of ``number`` may run at all."""

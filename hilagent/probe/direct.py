@@ -52,7 +52,7 @@ def plan(
     """Return the direct pass; empty where the server has no way home.
 
     Args:
-        skip: numbers that the contract doesn't know and that can't be issued.
+        skip: numbers that can't be issued.
     """
     home = _home(profile, server)
     if home is None:
@@ -61,7 +61,7 @@ def plan(
         _direct(profile, server, cpu, each.hcall, _number(profile, each, skip), *home)
         for cpu in cpus
         for each in profile.hcalls(server)
-        if each.sweep
+        if each.sweep and each.number not in skip
     )
 
 

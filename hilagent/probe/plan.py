@@ -14,6 +14,8 @@ from hilagent.link import wire
 from hilagent.payload import SweepRequest
 from hilagent.result import SweepPass
 
+from . import names
+
 Subject = Literal["vectors", "recorder"]
 PASSES = (0, 1)
 EVERYTHING = 0x10000
@@ -112,12 +114,17 @@ def narrow(
     )
 
 
-def by_value(profile: Profile, server: str, cpu: int = 0) -> tuple[SweepRequest, ...]:
+def by_value(
+    profile: Profile, server: str, cpu: int = 0, *, skip: Sequence[int] = ()
+) -> tuple[SweepRequest, ...]:
     """Return sweeps over x0's value, for hcalls that take no address (and two unknown ones).
 
     In :func:`requests` x0 always holds an address. Vectors that look at its value, as
     those before 2015 did, are seen here alone, and so are those that wear out: each is
     issued 511 times. Small values with x1 to x3 zero; then 255 spread over all 64 bits.
+
+    Args:
+        skip: values of x0 that can't be issued.
     """
     _check(profile, server, ())
     known = set(profile.numbers.values())
@@ -127,17 +134,20 @@ def by_value(profile: Profile, server: str, cpu: int = 0) -> tuple[SweepRequest,
         for each in profile.hcalls(server)
         if each.sweep and each.number is not None and not ADDRESS_KINDS & set(each.args.values())
     ]
+    small = names.without([(0, BASELINE - 1)], [(value, value) for value in skip])
+    spread = (1, BASELINE - 2) if 0 in skip else (0, BASELINE - 2)
+    ways = [*((1, span) for span in small), (SPREAD, spread)]
     return tuple(
         SweepRequest(
-            cpu=cpu, origin=ORIGINS[origin], first=number, swept="x0",
-            count=BASELINE - (step == SPREAD), x0_step=step,
+            cpu=cpu, origin=ORIGINS[origin], first=number, swept="x0", count=last - first + 1,
+            x0_first=first * step, x0_step=step,
             fixed=dict.fromkeys((1, 2, 3), 0) if step == 1 else {},
             stack_imms=profile.stack_imms(server),
         )
         for origin in ORIGINS
         if origin in profile.servers[server].origins
         for number in (*plain, unknown, EVERYTHING - 1)
-        for step in (1, SPREAD)
+        for step, (first, last) in ways
     )  # fmt: skip
 
 

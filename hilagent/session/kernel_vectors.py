@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from hilagent.elf.file import Elf
 
 DEFAULT_SERVER = "hyp-stub"
+BEYOND = 0x1_0000
+"""Stands for a number in x0 that is greater than any that is asked for one by one."""
+_NAMED = {"immediate": 16, "x0": 64}
 FINALISE = "HVC_FINALISE_EL2"
 """What every kernel that has it serves; HVC_VHE_RESTART before it needs CONFIG_ARM64_VHE."""
 
@@ -33,7 +36,11 @@ class Kernels:
         notes: what else a person should know.
         skip: immediates, or numbers in x0 where that names the hcall, that the contract
             doesn't know and whose code can't be run.
-        unnamed: immediates likewise, where x0 names the hcall.
+        unnamed: immediates likewise where x0 names the hcall, and values of x0 where the
+            immediate does: code that looks at both.
+        undecided: numbers that are not issued, as some path of theirs may leave, and
+            nobody can be accused of that: whatever is wanted of them stays open.
+        aliases: by number, which of its bits alone the code looks at: others reach it too.
         findings: what the code alone shows to be wrong: it was not run.
     """
 
@@ -47,6 +54,8 @@ class Kernels:
     notes: tuple[str, ...]
     skip: tuple[int, ...] = ()
     unnamed: tuple[int, ...] = ()
+    undecided: tuple[int, ...] = ()
+    aliases: tuple[tuple[int, int], ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -103,20 +112,25 @@ def _spoken(
 
 
 def _described(piece: Cut, profile: abi.Profile, evidence: tuple[str, ...]) -> Kernels:
+    from hilagent.elf.cut import ALL_BITS
+
     mine = [each for each in piece.left_out if each.by == profile.selector]
     others = [each for each in piece.left_out if each.by != profile.selector]
     table = f"{piece.table_address:#x}"
+    certain = [each for each in mine if each.certain]
     return Kernels(
         server=piece.server,
         blob=piece.blob,
         offset=piece.offset,
         place=f"{len(piece.blob)} bytes from {piece.address:#x}, the table at {table}",
-        profile=_without(profile, piece.server, mine),
+        profile=_without(profile, piece.server, certain),
         evidence=evidence,
         left_out=tuple(_left_out(profile, piece.server, mine)),
         notes=piece.notes,
-        skip=tuple(each.number for each in mine if _unknown(profile, piece.server, each)),
-        unnamed=tuple(each.number for each in others if each.by == "immediate"),
+        skip=tuple(each.number for each in certain if _unknown(profile, piece.server, each)),
+        unnamed=tuple(each.number for each in others),
+        undecided=tuple(each.number for each in mine if not each.certain),
+        aliases=tuple((each.number, each.bits) for each in mine if each.bits != ALL_BITS),
         findings=tuple(_findings(profile, piece, mine)),
     )
 
@@ -141,7 +155,8 @@ def _without(profile: abi.Profile, server: str, left_out: list[LeftOut]) -> abi.
 def _left_out(profile: abi.Profile, server: str, left_out: list[LeftOut]) -> Iterator[str]:
     for left in left_out:
         name = profile.name_of(left.number, server)
-        yield f"{name} ({left.number:#x}): {left.reason}"
+        may = "" if left.certain else "it may be that "
+        yield f"{name} ({left.number:#x}): {may}{left.reason}"
 
 
 def _findings(profile: abi.Profile, piece: Cut, left_out: list[LeftOut]) -> Iterator[Finding]:
@@ -152,16 +167,28 @@ def _findings(profile: abi.Profile, piece: Cut, left_out: list[LeftOut]) -> Iter
     """
     server = piece.server
     for left in left_out:
+        if not left.certain:
+            continue
+        alias = _alias(left)
+        if alias is not None:
+            found = f"goes to {left.symbol}, by its code alone: of it, {left.bits:#x} is looked at"
+            yield _finding(profile.named(UNKNOWN, server), alias, found, left.reason)
         contract = profile.contract(left.number, server)
         if contract.hcall == UNKNOWN or (left.finalises and contract.effect != "finalise"):
             found = f"goes to {left.symbol}, by its code alone"
             yield _finding(contract, left.number, found, left.reason)
-    finalising = {each.number for each in left_out if each.finalises}
+    finalising = {each.number for each in left_out if each.finalises}  # or may
     for contract in profile.hcalls(server):
         if contract.hcall == FINALISE and contract.number not in finalising:
             found = "nothing that could, by its code alone"
             why = f"{piece.table_address:#x}: no path for it rewrites HCR_EL2"
             yield _finding(contract, contract.number or 0, found, why)
+
+
+def _alias(left: LeftOut) -> int | None:
+    """Return the next number that the code takes for this one; None where there is none."""
+    bit = next((bit for bit in range(_NAMED[left.by]) if not left.bits >> bit & 1), None)
+    return None if bit is None else min(left.number ^ 1 << bit, BEYOND)
 
 
 def _finding(contract: abi.Contract, number: int, found: str, why: str) -> Finding:

@@ -53,6 +53,11 @@ class Subject:
         """Numbers that the contract doesn't know and whose code can't be run."""
         return self.origin.skip if self.origin else ()
 
+    @property
+    def unissued(self) -> tuple[int, ...]:
+        """Every number that is not issued, besides those that the contract leaves out."""
+        return (*self.skip, *self.origin.undecided) if self.origin else ()
+
 
 RECORDER = Subject("recorder", "", wire.Target.RECORDER)
 

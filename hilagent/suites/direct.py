@@ -32,7 +32,7 @@ def cases_of(settings: Settings) -> Iterable[DirectCase]:
     """Return one case for each hcall that the direct pass can issue."""
     for subject in settings.subjects:
         profile = settings.profile_of(subject)
-        for each in direct.plan(profile, subject.server, skip=subject.skip):
+        for each in direct.plan(profile, subject.server, skip=subject.unissued):
             yield DirectCase(subject, each.hcall)
 
 
@@ -44,7 +44,7 @@ def conclude(session: Session, settings: Settings, case: DirectCase) -> None:
         verdicts.check_hangs(
             session, settings, case, observe.vectors(session, settings, case.subject)
         )
-    planned = direct.plan(profile, server, skip=case.subject.skip)
+    planned = direct.plan(profile, server, skip=case.subject.unissued)
     chosen = next(each for each in planned if each.hcall == case.hcall)
     key = f"direct:{case.subject.name}:{case.hcall}"
     done = session.observe(key, lambda: _issue(session, case, chosen))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hilagent import probe
@@ -12,7 +12,7 @@ from hilagent.abi import Profile
 from hilagent.payload import SweepRequest
 from hilagent.probe import Lab, by_x0, said
 from hilagent.probe.by_x0 import Numbered
-from hilagent.probe.plan import SAMPLE
+from hilagent.probe.plan import EVERYTHING, SAMPLE
 from hilagent.result import CpuFacts, Sig, SweepPass
 from hilagent.session.subject import Subject
 from hilagent.session.sweeps import Hung, Sweep
@@ -66,6 +66,14 @@ def sweeps_of(profile: Profile, subject: Subject, most_cpus: int | None = None) 
     return _Immediates(profile, subject, most_cpus)
 
 
+def _alias(number: int, bits: int) -> int:
+    """Return the next immediate that has these bits of a number."""
+    return next(
+        (imm for imm in range(number + 1, EVERYTHING) if imm & bits == number & bits),
+        EVERYTHING,
+    )
+
+
 def immediates(hung: Sequence[Hung], *others: int) -> tuple[int, ...]:
     """Return the immediates that are left out."""
     return tuple(sorted({*others, *(each.immediate for each in hung)}))
@@ -77,24 +85,37 @@ class _Immediates:
     subject: Subject
     most_cpus: int | None
 
-    def requests(self, cpus: tuple[CpuFacts, ...], hung: Sequence[Hung]) -> Sequence[SweepRequest]:
+    def _wanted(self, cpus: Sequence[CpuFacts], hung: Sequence[Hung]) -> tuple[SweepRequest, ...]:
         numbers = [cpu.cpu for cpu in cpus][: self.most_cpus]
         return probe.requests(
             self.profile, self.subject.server, "vectors", numbers,
             skip=immediates(hung, *self.subject.skip), sampled=self.subject.origin is not None,
         )  # fmt: skip
 
+    def requests(self, cpus: tuple[CpuFacts, ...], hung: Sequence[Hung]) -> Sequence[SweepRequest]:
+        """What is wanted, without what may leave the vectors: up to its first alias."""
+        origin = self.subject.origin
+        wanted = self._wanted(cpus, hung)
+        if origin is None:
+            return wanted
+        end = min((_alias(*each) for each in origin.aliases), default=EVERYTHING)
+        return [
+            replace(each, count=min(each.count, end), skip=tuple({*each.skip, *origin.undecided}))
+            for each in wanted
+        ]
+
     def closer(self, cpus: tuple[CpuFacts, ...], hung: Sequence[Hung]) -> Sequence[SweepRequest]:
         """Short sweeps by other values than addresses, on the first CPU alone."""
         first = cpus[0].cpu
-        server = self.subject.server
+        server, origin = self.subject.server, self.subject.origin
+        unnamed = origin.unnamed if origin else ()
         return (
             *probe.narrow(self.profile, server, [first], skip=self.subject.skip),
-            *probe.by_value(self.profile, server, first),
+            *probe.by_value(self.profile, server, first, skip=unnamed),
         )
 
     def asked(self, done: Sweep) -> Asked:
-        return Asked(done.requests, done.passes)
+        return Asked(self._wanted(done.cpus, done.hung), done.passes)
 
     def asked_closer(self, done: Sweep) -> Asked:
         passes = [
@@ -111,8 +132,7 @@ class _Immediates:
     def told(self, asked: Asked, lab: Lab) -> dict[str, object]:
         if self.subject.origin is None:
             return {}
-        whole = [each for each in asked.wanted if each.count >= SAMPLE]
-        return {"asked": said.immediates(whole)}
+        return {"asked": said.immediates([e for e in asked.wanted if e.count >= SAMPLE])}
 
 
 @dataclass(frozen=True)
@@ -128,11 +148,15 @@ class _Numbers:
         return by_x0.plan(
             self.profile, self.subject.server, [cpu.cpu for cpu in cpus][: self.most_cpus],
             skip=self._skip(hung), skip_imms=immediates(lost, *unnamed),
+            aliases=origin.aliases if origin else (),
         )  # fmt: skip
 
     def _skip(self, hung: Sequence[Hung]) -> tuple[int, ...]:
         lost = {each.x0 for each in hung if each.x0 is not None}
-        return tuple(sorted(lost | set(self.subject.skip)))
+        return tuple(sorted(lost | set(self.subject.unissued)))
+
+    def _undecided(self) -> tuple[int, ...]:
+        return self.subject.origin.undecided if self.subject.origin else ()
 
     def _closer(self, cpus: Sequence[CpuFacts], hung: Sequence[Hung]) -> tuple[Numbered, ...]:
         skip = self._skip(hung)
@@ -153,7 +177,10 @@ class _Numbers:
     def _asked(self, plan: Sequence[Numbered], done: Sweep) -> Asked:
         numbered = tuple(self._pairs(plan, done)) if done.passes else ()
         passes = by_x0.in_order([swept for _, each in numbered for swept in each])
-        return Asked(tuple(by_x0.as_asked(each) for each, _ in numbered), passes, numbered)
+        wanted = [by_x0.as_asked(each) for each, _ in numbered]
+        for number in self._undecided() if wanted else ():
+            wanted.append(replace(wanted[0], first=number, count=1, skip=()))
+        return Asked(tuple(wanted), passes, numbered)
 
     def _pairs(
         self, plan: Sequence[Numbered], done: Sweep

@@ -83,6 +83,8 @@ def test_a_hang_with_one_cpu_names_the_immediate(tmp_path: Path) -> None:
         (X0, ("SET=4",), "dispatch: HVC_SET_VECTORS effect: expected sets VBAR_EL2 from x1"),
         (ISS, ("EVERY=mov x16, x17",), "clobber: HVC_GET_VECTORS x16: expected keeps its value"),
         (ISS, ("GET=7",), "result: HVC_GET_VECTORS x0: expected VBAR_EL2"),
+        (ISS, ("EVERY=and x17, x17, #0xff",), "dispatch: unknown effect: expected returns"),
+        (X0, ("SELECTOR=w0",), "found sets VBAR_EL2 from x1 where x0 was 0x100000000"),
         (ISS, ("SHADOW",), "clobber: HVC_CALL_FUNC x18: expected keeps its value"),
     ],
     ids=lambda value: "-".join(value) or "sound" if isinstance(value, tuple) else "",

@@ -137,12 +137,17 @@ def shoot(
         perfect(shot, profile.contract(imm, server), profile)
         if behave is not None:
             behave(shot)
-    sig = _signature(shot, going, imm)
+    sig, after = came_home(shot, going, imm)
+    return sig, Exchange(going, after, sig)
+
+
+def came_home(shot: Shot, going: Frame, imm: int) -> tuple[Sig, Frame]:
+    """Return what is seen of a shot, and the register file that it left."""
     after = Frame(
         x=tuple(shot.x), sp=going.sp, pc=going.pc + 4 + shot.pc_off, pstate=shot.pstate,
         esr=shot.esr, far=shot.far, seen=shot.seen, imm=imm, sys=shot.sys, v=tuple(shot.v),
     )  # fmt: skip
-    return sig, Exchange(going, after, sig)
+    return _signature(shot, going, imm), after
 
 
 def _signature(shot: Shot, going: Frame, imm: int) -> Sig:

@@ -155,6 +155,14 @@ def test_sweeps_over_x0_leave_out_what_takes_an_address() -> None:
         request.packed()
 
 
+def test_a_sweep_over_x0_leaves_out_what_can_not_be_issued() -> None:
+    for request in probe.by_value(abi.load("iss-2015"), "hyp-stub", skip=(0, 3)):
+        values = {request.x0_first + at * request.x0_step for at in range(request.count)}
+        assert not values & {0, 3}
+    whole = [r.count for r in probe.by_value(abi.load("iss-2015"), "hyp-stub")]
+    assert set(whole) == {256, 255}
+
+
 def _over_x0(request: SweepRequest, *, crc_ok: bool = True, left_out: int = 0) -> SweepPass:
     """A sweep over x0 that did one thing for the first half and another for the rest."""
     iss = abi.load("iss-2015")

@@ -9,7 +9,7 @@ import pytest
 
 from hilagent import abi
 from hilagent.errors import UsageError
-from hilagent.session.kernel_vectors import read
+from hilagent.session.kernel_vectors import BEYOND, read
 from hilagent.session.subject import resolve
 from tests.elf.kernels import ISS, X0, kernel
 
@@ -55,6 +55,29 @@ def test_a_number_that_finalises_unasked_is_not_issued_and_accused(tmp_path: Pat
     found = read(str(kernel(tmp_path, ISS, "FINALISE=9")), None)
     assert found.skip == (9,)
     assert {each.hcall for each in found.findings} == {"unknown", "HVC_FINALISE_EL2"}
+
+
+def test_what_may_leave_is_not_issued_and_nobody_is_accused(tmp_path: Path) -> None:
+    may = "EVERY=cmp x17, #9; b.ne 7f; cbnz x5, 7f; msr hcr_el2, x1; 7:"
+    found = read(str(kernel(tmp_path, ISS, may)), None)
+    assert (found.skip, found.undecided, found.findings) == ((), (9,), ())
+    assert any(line.startswith("unknown (0x9): it may be that ") for line in found.left_out)
+
+
+def test_a_number_of_which_some_bits_are_looked_at_is_accused_at_the_next(tmp_path: Path) -> None:
+    found = read(str(kernel(tmp_path, ISS, "EVERY=and x17, x17, #0xff")), None)
+    assert found.aliases == ((6, 0xFF),)
+    (finding,) = found.findings
+    assert (finding.hcall, finding.immediates) == ("unknown", ((0x106, 0x106),))
+    half = read(str(kernel(tmp_path, X0, "SELECTOR=w0")), None)
+    (finding,) = half.findings
+    assert (finding.hcall, finding.immediates) == ("unknown", ((BEYOND, BEYOND),))
+
+
+def test_values_of_x0_that_an_immediate_looks_at_are_known(tmp_path: Path) -> None:
+    both = "EVERY=cbnz x17, 7f; cmp x0, #3; b.eq __finalise_el2; 7:"
+    found = read(str(kernel(tmp_path, ISS, both)), None)
+    assert (found.skip, found.undecided, found.unnamed) == ((), (), (3,))
 
 
 @pytest.mark.parametrize(
