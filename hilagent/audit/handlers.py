@@ -142,15 +142,17 @@ def serve(
     compared: set[int] = set()
     for contract in profile.hcalls(server):
         if contract.number is not None:
-            served = _serve(elf, patches, profile, server, table, contract, contract.number)
+            entry = table + ENTRY["EL1h"]
+            served = serve_number(elf, patches, profile, entry, contract, contract.number)
             compared |= served.seen.compared
             yield served
     unknown = profile.named(UNKNOWN, server)
-    for number in _unknown(profile, server, compared):
-        yield _serve(elf, patches, profile, server, table, unknown, number)
+    for number in unknown_numbers(profile, server, compared):
+        yield serve_number(elf, patches, profile, table + ENTRY["EL1h"], unknown, number)
 
 
-def _unknown(profile: Profile, server: str, compared: Iterable[int]) -> Iterator[int]:
+def unknown_numbers(profile: Profile, server: str, compared: Iterable[int]) -> Iterator[int]:
+    """Yield the numbers that stand for all that a server doesn't serve."""
     known = {each.number for each in profile.hcalls(server) if each.number is not None}
     flipped = {number ^ 1 << bit for number in known for bit in _BITS}
     asked = {max(known) + 1, 0xFFFF, *flipped, *compared}
@@ -159,19 +161,27 @@ def _unknown(profile: Profile, server: str, compared: Iterable[int]) -> Iterator
             yield number
 
 
-def _serve(
+def serve_number(
     elf: Elf,
     patches: Patches,
     profile: Profile,
-    server: str,
-    table: int,
+    entry: int,
     contract: Contract,
     number: int,
+    *,
+    any_immediate: bool = False,
 ) -> Served:
+    """Return what an hcall can do, followed from ``entry`` with the number that names it.
+
+    Args:
+        entry: address of the synchronous entry of where it is issued from.
+        any_immediate: where x0 names it, the immediate beside it may be any.
+    """
     by_immediate = profile.selector == "immediate"
-    esr = _HVC64 | (number if by_immediate else 0)
+    esr = constant(_HVC64 | (number if by_immediate else 0))
     given = {} if by_immediate else {0: constant(number)}
-    seen = follow(elf, patches, table + ENTRY["EL1h"], system={"ESR_EL2": constant(esr)}, x=given)
+    system = {"ESR_EL2": symbol("ESR_EL2") if any_immediate and not by_immediate else esr}
+    seen = follow(elf, patches, entry, system=system, x=given)
     homes = [way for way in seen.ways if way.ending in ("eret", "enters")]
     writes: dict[str, Write] = {}
     for way in homes:
@@ -185,7 +195,9 @@ def _serve(
         if way.ending == "given up"
     )
     ordered = {register: writes[register] for register in sorted(writes, key=_order)}
-    return Served(server, contract, number, seen, ordered, results, tuple(dict.fromkeys(unproven)))
+    return Served(
+        contract.server, contract, number, seen, ordered, results, tuple(dict.fromkeys(unproven)),
+    )  # fmt: skip
 
 
 def _writes(seen: Seen, way: Way) -> dict[str, Write]:

@@ -32,7 +32,6 @@ _NOTHING = frozenset(
         "tlbi",
         "dc",
         "ic",
-        "at",
         "clrex",
         "sb",
         "csdb",
@@ -69,6 +68,9 @@ class Stepper:
     def __call__(self, at: int, here: Instruction, state: State) -> None:
         """Do what ``here`` does, other than flow."""
         if here.name in _NOTHING:
+            return
+        if here.name == "at":  # its answer is in PAR_EL1 (Arm ARM D8.15)
+            state.system["PAR_EL1"] = self._seen.fresh(at, "code", state)
             return
         for vector in here.vectors:
             state.vectors.setdefault(vector, at)
