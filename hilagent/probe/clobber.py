@@ -49,6 +49,12 @@ def changed(look: Look) -> list[str]:
     return listed + [name for name in system if name != "SP_EL2"]
 
 
+def seen_changed(look: Look) -> list[str]:
+    """Return everything that changed: the caller's registers, PSTATE's fields, EL2's own."""
+    system = [name for name in names.sysregs(look.sig.sys_changed) if name in names.EL2_STATE]
+    return [*changed(look), *names.pstate_changes(look.sig.pstate_diff), *system]
+
+
 def allowed(look: Look) -> list[str]:
     """Return the changed registers that the contract allows: notes."""
     return [name for name in changed(look) if look.contract.may_change(name)]

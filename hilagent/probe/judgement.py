@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import ModuleType
 
@@ -25,6 +25,9 @@ Withheld = Mapping[tuple[int, int], frozenset[str]]
 can be accused of it (see :func:`hilagent.probe.architecture.withheld`)."""
 
 _AFTER_MISROUTE = frozenset({"result", "callee-args", "callee-state", "clobber", "leak"})
+
+
+MOST_SEEN = 4
 
 
 class State(enum.Enum):
@@ -81,6 +84,8 @@ class Judgement:
         changes: the clobber matrix: hcall -> register -> ``breach``, ``leak``,
             ``allowed``; a register that isn't named was never changed.
         gaps: what was not observed.
+        changed: what came home changed, whoever is to blame: hcall -> register (PSTATE's
+            fields by their names) -> numbers that it was seen at, ``MOST_SEEN`` at most.
     """
 
     profile: str
@@ -90,6 +95,7 @@ class Judgement:
     changes: Mapping[str, Mapping[str, str]]
     notes: tuple[Note, ...]
     gaps: tuple[Gap, ...]
+    changed: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
 
     def cell(self, hcall: str, rule: str) -> Cell:
         """Return one cell. Raises KeyError for a rule or hcall that there isn't."""
@@ -157,6 +163,7 @@ def judge(
         changes=_changes(everything, tally),
         notes=_notes(everything),
         gaps=gaps,
+        changed=_changed(everything),
     )
 
 
@@ -352,4 +359,17 @@ def _changes(everything: Sequence[Look], tally: _Tally) -> dict[str, dict[str, s
         if finding.rule in clobber.RULES:
             said = "leak" if finding.rule == "leak" else "breach"
             out.setdefault(finding.hcall, {})[finding.what] = said
+    return out
+
+
+def _changed(everything: Sequence[Look]) -> dict[str, dict[str, tuple[int, ...]]]:
+    out: dict[str, dict[str, tuple[int, ...]]] = {}
+    for look in everything:
+        if not look.home or look.bucket or not look.contract.returns:
+            continue
+        row = out.setdefault(look.contract.hcall, {})
+        for what in clobber.seen_changed(look):
+            at = row.get(what, ())
+            if look.spans[0][0] not in at and len(at) < MOST_SEEN:
+                row[what] = (*at, look.spans[0][0])
     return out

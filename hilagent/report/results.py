@@ -36,6 +36,7 @@ def results(run: Run) -> dict[str, Any]:
         "tests": [_test(outcome) for outcome in outcomes],
         "dispatch": [_table(record) for record in run.observations("dispatch")],
         "clobber": [_table(record) for record in run.observations("clobber")],
+        "code": [_table(record) for record in run.observations("code")],
         "restarts": [_table(record) for record in run.observations("restarts")],
         "legs": [_table(record) for record in run.observations("leg")],
         "files": sorted(path.name for path in run.run_dir.iterdir() if path.is_file()),

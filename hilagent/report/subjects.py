@@ -14,6 +14,7 @@ WIDTH = 80
 MOST_VALUES = 4
 MOST_TEXT = 600
 MOST_NAME = 46
+_COLUMNS = ("contract lets", "code can", "board did")
 _LISTS = (("evidence", "evidence"), ("left out", "left_out"), ("note", "notes"))
 
 
@@ -27,6 +28,61 @@ def sections(run: Run) -> Iterator[str]:
             for text in said.get(name, []):
                 lines += _line(word, str(text))
         yield "\n".join(lines)
+
+
+def code(run: Run) -> Iterator[str]:
+    """Return for each subject what may change, can and did; none for a run without."""
+    chosen = run.facts.get("vectors", [])
+    for record in run.observations("code"):
+        if record.get("subject") not in chosen:
+            continue
+        name = short(str(record.get("subject")))
+        lines = [f"Code      {name}", f"  {'':<17} {_columns(_COLUMNS)}".rstrip()]
+        for row in record.get("rows", []):
+            lines += _code(row)
+        yield "\n".join(lines)
+
+
+def _code(row: Mapping[str, Any]) -> Iterator[str]:
+    hcall = scrub_line(str(row.get("hcall")), limit=17)
+    cells = [registers(row.get(name)) for name in ("contract", "code", "board")]
+    mark = "X" if row.get("beyond") else " "
+    yield f"{mark} {hcall:<17} {_columns(cells)}".rstrip()[:WIDTH]
+    for name in row.get("beyond") or {}:
+        yield from _line(f"    {name}", "changed, and no path of the code changes it")
+    for name, where in (row.get("untaken") or {}).items():
+        yield from _line(f"    not taken: {name}", where)
+    if row.get("reason"):
+        yield from _line("    ?", str(row["reason"]))
+
+
+def registers(names: Sequence[str] | None) -> str:
+    """Return registers as a person writes them: ``x0-x2 x17``; what isn't known is ``?``."""
+    if names is None:
+        return "?"
+    numbers = [int(name[1:]) for name in names if name[:1] == "x" and name[1:].isdigit()]
+    said: list[str] = []
+    for first, last in _runs(numbers):
+        said.append(f"x{first}" if first == last else f"x{first}-x{last}")
+    system = [scrub_line(name) for name in names if not name[1:].isdigit()]
+    said += system if len(system) < 2 else [f"{len(system)} of system"]
+    vectors = [name for name in names if name[0] in "vz" and name[1:].isdigit()]
+    said += vectors if len(vectors) < 3 else [f"{len(vectors)} of v"]
+    return " ".join(said) or "-"
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if out and out[-1][1] == number - 1:
+            out[-1] = (out[-1][0], number)
+        else:
+            out.append((number, number))
+    return out
+
+
+def _columns(cells: Sequence[str]) -> str:
+    return " ".join(f"{each:<19}" for each in cells)
 
 
 def short(name: str) -> str:

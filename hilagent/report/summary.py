@@ -37,6 +37,7 @@ def summary(run: Run, *, colour: bool = False) -> str:
     parts += subjects.sections(run)
     parts += _dispatch(run)
     parts += _clobber(run, colour)
+    parts += subjects.code(run)
     parts += kernels.sections(run)
     parts.append(_foot(run))
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,10 @@ class Kernels:
             nobody can be accused of that: whatever is wanted of them stays open.
         aliases: by number, which of its bits alone the code looks at: others reach it too.
         findings: what the code alone shows to be wrong: it was not run.
+        elf: the kernel.
     """
 
+    elf: Elf = field(compare=False, repr=False)
     server: str
     blob: bytes
     offset: int
@@ -81,7 +83,7 @@ def read(text: str, forced: abi.Profile | None) -> Kernels:
             f"--vectors vmlinux:{text}: profile {profile.name} has no server '{piece.server}'",
             hint=f"its servers: {', '.join(profile.servers)}",
         )
-    return _described(piece, profile, evidence)
+    return _described(found, piece, profile, evidence)
 
 
 def _paths(text: str) -> tuple[Path, Path | None]:
@@ -111,7 +113,7 @@ def _spoken(
     return forced, (said, *spoken.evidence)
 
 
-def _described(piece: Cut, profile: abi.Profile, evidence: tuple[str, ...]) -> Kernels:
+def _described(found: Elf, piece: Cut, profile: abi.Profile, evidence: tuple[str, ...]) -> Kernels:
     from hilagent.elf.cut import ALL_BITS
 
     mine = [each for each in piece.left_out if each.by == profile.selector]
@@ -119,6 +121,7 @@ def _described(piece: Cut, profile: abi.Profile, evidence: tuple[str, ...]) -> K
     table = f"{piece.table_address:#x}"
     certain = [each for each in mine if each.certain]
     return Kernels(
+        elf=found,
         server=piece.server,
         blob=piece.blob,
         offset=piece.offset,

@@ -11,7 +11,9 @@ its System.map (``vmlinux:IMAGE+SYSTEM.MAP``), in the ABI that its code speaks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,8 @@ from hilagent.link import wire
 
 if TYPE_CHECKING:
     from hilagent import abi
+    from hilagent.audit.possible import Code
+    from hilagent.elf.file import Elf
     from hilagent.session.kernel_vectors import Kernels
 
 REFERENCES = ("reference-stub", "reference-kvm")
@@ -37,6 +41,7 @@ class Subject:
         offset: where the table stands in ``blob``, in bytes.
         profile: the ABI that these vectors speak; None: that of the run.
         origin: of a kernel's own: where they come from, and what they speak.
+        elf: opens what ``blob`` was made from; None: there is only the blob.
     """
 
     name: str
@@ -47,6 +52,13 @@ class Subject:
     serves_el2: bool = False
     profile: abi.Profile | None = None
     origin: Kernels | None = None
+    elf: Callable[[], Elf] | None = field(default=None, compare=False, repr=False)
+
+    def code(self, profile: abi.Profile) -> Code | None:
+        """Return the code of these vectors, to be followed; None where it isn't known."""
+        from hilagent.audit.possible import code_of
+
+        return None if self.elf is None else code_of(self.elf(), profile, self.server)
 
     @property
     def skip(self) -> tuple[int, ...]:
@@ -78,16 +90,13 @@ def resolve(name: str, profile: abi.Profile, *, forced: bool = True) -> Subject:
     if name.startswith(VMLINUX):
         return _from_kernel(name, profile if forced else None)
     from hilagent.build.vectors import build
+    from hilagent.elf import open_elf
 
     built = build(name, profile)
     return Subject(
-        name,
-        built.server,
-        wire.Target.SLOT,
-        built.blob,
-        built.offset,
-        serves_el2=built.serves_el2,
-    )
+        name, built.server, wire.Target.SLOT, built.blob, built.offset,
+        serves_el2=built.serves_el2, elf=partial(open_elf, built.elf),
+    )  # fmt: skip
 
 
 def _from_kernel(name: str, profile: abi.Profile | None) -> Subject:
@@ -103,6 +112,7 @@ def _from_kernel(name: str, profile: abi.Profile | None) -> Subject:
         serves_el2=found.profile.serves_el2(found.server),
         profile=found.profile,
         origin=found,
+        elf=lambda: found.elf,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from hilagent.probe import clobber
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
-from hilagent.suites import observe, verdicts
+from hilagent.suites import code, observe, verdicts
 from hilagent.suites.cases import cases
 from hilagent.suites.verdicts import Case
 
@@ -20,4 +20,11 @@ def _cases(settings: Settings) -> Iterable[Case]:
 @cases(_cases)
 def test_clobber(hilagent_session: Session, hilagent_settings: Settings, case: Case) -> None:
     judged = observe.vectors(hilagent_session, hilagent_settings, case.subject)
+    code.check_beyond(hilagent_session, hilagent_settings, case, judged)
     verdicts.conclude(hilagent_session, hilagent_settings, case, judged)
+
+
+@cases(code.cases_of)
+def test_code(hilagent_session: Session, hilagent_settings: Settings, case: code.CodeCase) -> None:
+    """What changed on the board, the code of the vectors can change: else who is wrong?"""
+    code.conclude(hilagent_session, hilagent_settings, case)

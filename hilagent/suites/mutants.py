@@ -16,7 +16,7 @@ from hilagent.result import Finding
 from hilagent.session import subject as subjects
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
-from hilagent.suites import observe, verdicts
+from hilagent.suites import code, observe, verdicts
 from hilagent.suites.cases import cases
 from hilagent.suites.observe import Judged
 
@@ -67,6 +67,10 @@ def test_mutants(hilagent_session: Session, hilagent_settings: Settings, case: B
         found = judged.judgement.findings if judged.judgement else ()
         shown = ", ".join(f"{f.rule} {f.hcall} {f.what}" for f in found) or "nothing"
         raise errors.AgentBug(f"not caught for the right reason: {missing}; found {shown}")
+    for row in code.table(hilagent_session, settings, subject, judged):
+        if row.beyond:
+            raise code.beyond(row)
+    hilagent_session.forget("code:mutant:")
 
 
 def _missing(profile: abi.Profile, mutant: Mutant, judged: Judged) -> str:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hilagent.abi import UNKNOWN, Contract, Profile
 from hilagent.journal import Journal
 from hilagent.link import wire
 from hilagent.probe import Judgement, State, by_x0
+from hilagent.probe.code import Row
 from hilagent.probe.judgement import Segment
 from hilagent.session.subject import Subject
 from hilagent.session.sweeps import Hung, Sweep
@@ -66,6 +67,21 @@ def write(
         rows.append({"hcall": contract.hcall, "cells": cells(contract, judgement, known=known)})
     origins = ", ".join(judgement.segments)
     journal.observation("clobber", **about, origin=origins, registers=list(REGISTERS), rows=rows)
+
+
+def write_code(journal: Journal, subject: Subject, profile: Profile, rows: Sequence[Row]) -> None:
+    """Write what each hcall may change by contract, can by its code, and did on the board."""
+    journal.observation(
+        "code", subject=subject.name, server=subject.server, abi=profile.name,
+        rows=[
+            {
+                "hcall": row.hcall, "contract": row.contract, "code": row.code,
+                "board": row.board, "beyond": row.beyond, "untaken": row.untaken,
+                "reason": row.reason,
+            }
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 def hcall_of(hung: Hung, profile: Profile, server: str) -> str:
