@@ -118,7 +118,8 @@ class Code:
 
     def _written(self, served: Served) -> Iterator[tuple[str, Write]]:
         for register, write in served.writes.items():
-            if register != "x0" or write.value != f"{served.number:#x}":
+            named = register == "x0" and write.value == f"{served.number:#x}"
+            if not named or any(0 in way.because for way in served.ways):
                 yield register, write
         for way in served.ways:
             state = way.system.get("SPSR_EL2", symbol("SPSR_EL2"))

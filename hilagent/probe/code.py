@@ -72,15 +72,19 @@ def _row(
     board = _sorted([*(name for name in seen if name not in hidden), *_did(contract, judgement)])
     if writes is None:
         return Row(contract.hcall, given, None, board, reason=possible.unproven[0])
+    number = {profile.selector}  # an answer in x0 may be the number that stood there
     beyond = {
         name: seen[name]
         for name in board
         if name in seen
+        and name not in number
         and not _can(possible, name)
         and not _may(profile, code, contract, name, seen[name])
     }
     untaken = {
-        name: possible.where[name] for name in _sorted(possible.writes) if not _showed(name, board)
+        name: possible.where[name]
+        for name in _sorted(possible.writes)
+        if not _showed(name, board) and name not in number
     }
     whole = cell.state in (State.HELD, State.BROKEN)
     reason = "" if whole else f"not all of it was measured: {cell.reason}"

@@ -34,13 +34,14 @@ class Direct:
     Attributes:
         hcall: its name.
         request: cpu, immediate (``first``) and registers.
-        home_imm: the hcall that gives VBAR_EL2 back.
+        home: name of the hcall that gives VBAR_EL2 back; ``home_imm``: its immediate.
         extra: further fields of ``wire.JOB``.
         number: x0's value where that names the hcall; None where the immediate does.
     """
 
     hcall: str
     request: SweepRequest
+    home: str
     home_imm: int
     extra: Mapping[str, int] = field(default_factory=dict)
     number: int | None = None
@@ -121,19 +122,20 @@ def _without(judgement: Judgement, hidden: set[str]) -> Judgement:
     return replace(judgement, cells=cells)
 
 
-def _home(profile: Profile, server: str) -> tuple[int, Mapping[str, int]] | None:
+def _home(profile: Profile, server: str) -> tuple[str, int, Mapping[str, int]] | None:
     """Return the hcall that leads home, and how."""
     for each in profile.hcalls(server):
         if each.effect == "set-vectors" and each.number is not None:
             if profile.selector == "x0":
-                return 0, {"fixed_mask": _X0_GIVEN, "x0_step": each.number}
+                return each.hcall, 0, {"fixed_mask": _X0_GIVEN, "x0_step": each.number}
             by_x0 = each.args.get("x0") == "vectors"
-            return each.number, {} if by_x0 else {"fixed_mask": _X0_GIVEN, "x0_step": each.number}
+            given = {} if by_x0 else {"fixed_mask": _X0_GIVEN, "x0_step": each.number}
+            return each.hcall, each.number, given
     if profile.selector == "x0":
         return None
     for each in profile.hcalls(server):
         if each.effect in {"call", "restart"} and each.number is not None:
-            return each.number, {"flags": int(JobFlag.HOME_CALL)}
+            return each.hcall, each.number, {"flags": int(JobFlag.HOME_CALL)}
     return None
 
 
@@ -150,7 +152,8 @@ def _direct(
     cpu: int,
     hcall: str,
     number: int,
-    home: int,
+    home: str,
+    home_imm: int,
     extra: Mapping[str, int],
 ) -> Direct:
     request = SweepRequest(
@@ -161,10 +164,10 @@ def _direct(
         stack_imms=profile.stack_imms(server),
     )
     if profile.selector == "immediate":
-        return Direct(hcall, request, home, extra)
+        return Direct(hcall, request, home, home_imm, extra)
     stack = (0,) if number in request.stack_imms else ()
     request = replace(
         request, first=0, fixed={0: number}, catch_mask=ALL_CAUGHT & ~1, stack_imms=stack
     )
     given = {**extra, "fixed_mask": extra.get("fixed_mask", 0) | 1}
-    return Direct(hcall, request, home, given, number)
+    return Direct(hcall, request, home, home_imm, given, number)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hilagent.abi import Profile
 from hilagent.payload import Payload
 from hilagent.probe import State, direct
 from hilagent.result import Exchange
@@ -14,7 +15,10 @@ from hilagent.session.settings import Settings
 from hilagent.session.subject import Subject
 from hilagent.session.sweeps import exchange, start
 from hilagent.session.verdict import Unfinished
-from hilagent.suites import observe, verdicts
+from hilagent.suites import observe, tables, verdicts
+from hilagent.suites.observe import Judged
+
+_LEADS = frozenset({"dispatch", "return-pc", "return-el", "fault", "callee-state"})
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,11 @@ def cases_of(settings: Settings) -> Iterable[DirectCase]:
 def conclude(session: Session, settings: Settings, case: DirectCase) -> None:
     """Issue the hcall, judge it by the rules of the sweep; raise what it comes to."""
     profile, server = settings.profile_of(case.subject), case.subject.server
-    observe.baseline(session, settings, case.subject)
-    if session.seen(f"vectors:{case.subject.name}"):
-        verdicts.check_hangs(
-            session, settings, case, observe.vectors(session, settings, case.subject)
-        )
+    judged = observe.vectors(session, settings, case.subject)
+    verdicts.check_hangs(session, settings, case, judged)
     planned = direct.plan(profile, server, skip=case.subject.unissued)
     chosen = next(each for each in planned if each.hcall == case.hcall)
+    _check_ways(case.hcall, chosen.home, profile, judged)
     key = f"direct:{case.subject.name}:{case.hcall}"
     done = session.observe(key, lambda: _issue(session, case, chosen))
     assert session.hello is not None
@@ -59,6 +61,18 @@ def conclude(session: Session, settings: Settings, case: DirectCase) -> None:
     open_cells = [c for c in cells if c.state not in {State.HELD, State.NOT_APPLICABLE}]
     if open_cells:
         raise Unfinished(open_cells[0].reason)
+
+
+def _check_ways(hcall: str, home: str, profile: Profile, judged: Judged) -> None:
+    """Raise Unfinished where the way there or home is broken: a silence would accuse others."""
+    hung = {tables.hcall_of(each, profile, judged.subject.server) for each in judged.hung}
+    cells = judged.judgement.cells.values() if judged.judgement else ()
+    broken = {c.hcall: c.rule for c in cells if c.rule in _LEADS and c.findings}
+    why = "hangs" if home in hung else f"is accused itself ({broken.get(home)})"
+    if home in hung or home in broken:
+        raise Unfinished(f"with their own table in VBAR_EL2 {home} leads home, and it {why}")
+    if hcall in broken:
+        raise Unfinished(f"the sweep accuses {hcall} already ({broken[hcall]})")
 
 
 def _issue(session: Session, case: DirectCase, chosen: direct.Direct) -> Exchange:

@@ -144,14 +144,15 @@ def _story(finding: Finding, exchange: Exchange | None) -> str:
 
 
 def _exchange_of(finding: Finding, passes: Sequence[SweepPass]) -> Exchange | None:
-    """Return whole register files that show ``finding``, where they were fetched."""
+    """Return whole register files that show ``finding`` at its first immediate, if fetched."""
+    if not finding.immediates:
+        return None
+    shown = finding.immediates[0][0]
     for swept in passes:
         if swept.cpu not in finding.cpus or names.origin(swept.origin) != finding.origin:
             continue
         for first, count, index in swept.runs:
-            spans = finding.immediates
-            hit = any(first <= last and first + count > start for start, last in spans)
-            if hit and index in swept.frames:
+            if first <= shown < first + count and index in swept.frames:
                 return swept.frames[index]
     return None
 
