@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 from hilagent import abi
 from hilagent.audit.kernel import Audit
 from hilagent.audit.kernel import audit as look_at
 from hilagent.build import vectors
 from hilagent.cli.build import shown
+from hilagent.elf.mapped import named
 from hilagent.report import code
 from hilagent.result import EXIT_OK, RENDERINGS, Verdict
 
@@ -35,6 +35,5 @@ def _audit(name: str, profile: str, progress: Callable[[str], None]) -> Audit:
         chosen = abi.load(profile) if profile else None
         built = vectors.build(name, chosen)
         return look_at(built.elf, profile=built.profile, server=built.server, progress=progress)
-    path, _, system_map = name.partition("+")
-    symbols = Path(system_map) if system_map else None
-    return look_at(Path(path), system_map=symbols, profile=profile, progress=progress)
+    path, system_map = named(name)
+    return look_at(path, system_map=system_map, profile=profile, progress=progress)

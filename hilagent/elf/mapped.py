@@ -39,6 +39,18 @@ class Mapped(Elf):
         return Symbols(self.given, [(section.address, section.end) for section in self.code])
 
 
+def named(text: str) -> tuple[Path, Path | None]:
+    """Return the kernel and the System.map that ``KERNEL`` or ``KERNEL+SYSTEM.MAP`` names.
+
+    A file of that whole name is the kernel: Debian has a plus in its kernels' names.
+    """
+    whole = Path(text)
+    image, plus, system_map = text.rpartition("+")
+    if plus and system_map and not whole.exists():
+        return Path(image), Path(system_map)
+    return whole, None
+
+
 def open_kernel(path: Path, system_map: Path | None = None) -> Elf:
     """Return the kernel in ``path``: a vmlinux, or an Image with its System.map.
 

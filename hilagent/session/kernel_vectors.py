@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilagent import abi, errors
@@ -72,10 +71,10 @@ def read(text: str, forced: abi.Profile | None) -> Kernels:
             the ABI has no such server.
     """
     from hilagent.elf.cut import TABLES, cut
-    from hilagent.elf.mapped import open_kernel
+    from hilagent.elf.mapped import named, open_kernel
 
     path, _, server = text.rpartition(",") if text.rpartition(",")[2] in TABLES else (text, "", "")
-    found = open_kernel(*_paths(path))
+    found = open_kernel(*named(path))
     piece = cut(found, server or DEFAULT_SERVER)
     profile, evidence = _spoken(found, piece, forced)
     if piece.server not in profile.servers:
@@ -84,14 +83,6 @@ def read(text: str, forced: abi.Profile | None) -> Kernels:
             hint=f"its servers: {', '.join(profile.servers)}",
         )
     return _described(found, piece, profile, evidence)
-
-
-def _paths(text: str) -> tuple[Path, Path | None]:
-    whole = Path(text)
-    image, plus, system_map = text.rpartition("+")
-    if plus and not whole.exists():
-        return Path(image), Path(system_map)
-    return whole, None
 
 
 def _spoken(

@@ -11,7 +11,7 @@ import pytest
 from hilagent import cli
 from hilagent.audit.kernel import Audit, audit
 from hilagent.report import code
-from tests.elf.kernels import ISS, X0, kernel
+from tests.elf.kernels import ISS, X0, flat, kernel, stripped
 
 
 def audited(folder: Path, source: str, *defines: str) -> Audit:
@@ -80,6 +80,17 @@ def test_a_kernel_without_symbols_needs_its_map(
     (tmp_path / "Image").write_bytes(bytes(56) + b"ARM\x64" + bytes(4))
     assert cli.main(["audit", str(tmp_path / "Image")]) == 2
     assert "System.map" in capsys.readouterr().err
+
+
+def test_a_plus_in_a_kernels_name_isnt_taken_for_a_system_map(tmp_path: Path) -> None:
+    path = kernel(tmp_path, ISS).rename(tmp_path / "vmlinux-6.12.117+deb12-arm64")
+    assert cli.main(["audit", str(path)]) == 0
+
+
+def test_a_stripped_kernel_is_given_with_its_map(tmp_path: Path) -> None:
+    path = kernel(tmp_path, ISS)
+    _, listing = flat(path)
+    assert cli.main(["audit", f"{stripped(path)}+{listing}"]) == 0
 
 
 def test_what_is_no_kernel_is_said_in_one_line(
