@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an address to its source line, by DWARF, for a few addresses of a big file.
 
-Which unit an address is in is read from ``.debug_aranges`` (DWARF 5, section 6.1.2), or
-where that doesn't say it, from the units' own ranges; only units that are asked for have
-their line number programs read. DWARF that is broken yields no line, and no error.
+Which unit an address is in is read from ``.debug_aranges`` (DWARF 5, section 6.1.2); of
+units that aren't in it, from their own ranges. Only units that are asked for have their
+line number programs read. DWARF that is broken yields no line, and no error.
 """
 
 from __future__ import annotations
@@ -138,12 +138,17 @@ class Lines:
 
     @cached_property
     def _by_unit(self) -> list[tuple[int, int, int]]:
-        """The same by the units themselves."""
+        """The same by the units themselves, of those that the index leaves out.
+
+        A unit that is in it is there with all of its code: so GCC and the assembler write it.
+        """
         out: list[tuple[int, int, int]] = []
-        dwarf = self._dwarf
+        dwarf, indexed = self._dwarf, {where for _, _, where in self._by_index}
         try:
-            for each in dwarf.iter_CUs() if dwarf else ():
-                out += ((low, high, each.cu_offset) for low, high in _ranges(dwarf, each))
+            for where in _units(self._section(".debug_info")) if dwarf else ():
+                if where not in indexed:
+                    entry = dwarf.get_CU_at(where)
+                    out += ((low, high, where) for low, high in _ranges(dwarf, entry))
         except Exception:  # pyelftools raises anything over broken DWARF
             pass
         return sorted(out)
@@ -259,6 +264,14 @@ def _read_set(data: memoryview, at: int, out: list[tuple[int, int, int]]) -> int
             pairs = reader.take(reader.left & -16)
             out += ((low, low + size, offset) for low, size in _PAIR.iter_unpack(pairs) if size)
     return reader.end
+
+
+def _units(data: memoryview) -> Iterator[int]:
+    """Yield where each unit begins in ``.debug_info``. Raises BadLines."""
+    at = 0
+    while at < len(data):
+        yield at
+        at = unit(data, at)[0].end
 
 
 def _ranges(dwarf: Any, entry: Any) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hilagent.build import compile
-from hilagent.elf import Elf, open_elf, source_of
+from hilagent.elf import Elf, lines, open_elf, source_of
 from hilagent.elf.line_table import BadLines, Reader, read_table
 
 from .objects import MACROS, assembled, linked
@@ -112,6 +112,32 @@ def test_lines_are_found_whatever_the_file_is_like(tmp_path: Path, version: str,
     found = [source_of(elf, address) for address in _addresses(elf)]
     assert sorted(found) == sorted(wanted)
     assert how == "object" or found == wanted
+
+
+def test_a_unit_that_the_index_leaves_out_is_found_all_the_same(tmp_path: Path) -> None:
+    one, other = _objects(tmp_path, "5")
+    _tool(tmp_path, "objcopy", "-R", ".debug_aranges", other.name)
+    path = linked(tmp_path, one, other)
+    elf = open_elf(path)
+    found = [source_of(elf, address) for address in _addresses(elf)]
+    assert found == _said(tmp_path, path, _addresses(elf))
+    assert {where.partition(":")[0] for where in found} >= {"some.c", "stub.S"}
+
+
+def test_units_in_the_index_arent_read_for_code_of_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A distribution's kernel has thousands of units, and code in assembler without any."""
+    read: list[object] = []
+
+    def ranges(dwarf: object, entry: object) -> tuple[()]:
+        read.append(entry)
+        return ()
+
+    monkeypatch.setattr(lines, "_ranges", ranges)
+    elf = open_elf(linked(tmp_path, *_objects(tmp_path, "5")))
+    assert source_of(elf, 0) == ""
+    assert read == []
 
 
 def test_a_kernels_files_are_named_from_its_tree(tmp_path: Path) -> None:
