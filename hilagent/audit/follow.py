@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 MOST_STEPS = 20_000
 """Instructions that are followed from one entry; what needs more is given up."""
 MOST_PATH = 2_000
-_Place = tuple[object, ...]
-_BEGIN: _Place = ()
+_Place = int
+"""Number of a state at an address: comparing whole states takes most of the time."""
+_BEGIN: _Place = -1
 
 Ending = Literal["eret", "enters", "loop", "panic", "fault", "given up"]
 
@@ -70,7 +71,7 @@ class State:
     def key(self) -> tuple[object, ...]:
         """What makes two states at one address the same."""
         return (
-            tuple(self.x), self.sp, self.flags, tuple(sorted(self.system.items(), key=str)),
+            tuple(self.x), self.sp, self.flags, frozenset(self.system.items()),
             frozenset(self.memory.items()), frozenset(self.vectors),
         )  # fmt: skip
 
@@ -171,8 +172,9 @@ class _Follower:
         self._seen = Seen()
         self._step: Stepper = Stepper(elf, self._seen)
         self._instruction: Callable[[int], Instruction | None] = lambda at: read(elf, at)
-        self._states: dict[_Place, tuple[int, State]] = {}
-        self._from_where: dict[_Place, set[_Place]] = {}
+        self._numbers: dict[tuple[object, ...], _Place] = {}
+        self._states: list[tuple[int, State]] = []
+        self._from_where: list[set[_Place]] = []
         self._out: set[_Place] = set()
 
     def run(self, entry: int, start: State) -> Seen:
@@ -180,11 +182,12 @@ class _Follower:
         todo = [(entry, start, 0, _BEGIN)]
         while todo:
             at, state, length, came = todo.pop()
-            here = (at, *state.key())
-            self._from_where.setdefault(here, set()).add(came)
-            if here in self._states:
+            here = self._numbers.setdefault((at, *state.key()), len(self._states))
+            if here < len(self._states):
+                self._from_where[here].add(came)
                 continue
-            self._states[here] = (at, state)
+            self._states.append((at, state))
+            self._from_where.append({came})
             before = len(self._seen.ways)
             if len(self._states) > MOST_STEPS or length > MOST_PATH:
                 self._ended("given up", at, state, "too many ways through it")
@@ -192,8 +195,8 @@ class _Follower:
                 if len(self._states) > MOST_STEPS:
                     return self._seen
                 continue
-            last = came[0] if came else None
-            for then, each in self._from(at, state, last if isinstance(last, int) else None):
+            last = self._states[came][0] if came != _BEGIN else None
+            for then, each in self._from(at, state, last):
                 todo.append((then, each, length + 1, here))
             if len(self._seen.ways) > before:
                 self._out.add(here)
@@ -204,13 +207,13 @@ class _Follower:
         """Note a place that no way out can be reached from, if there is one."""
         reach, todo = set(self._out), list(self._out)
         while todo:
-            new = self._from_where.get(todo.pop(), set()) - reach
+            here = todo.pop()
+            new = self._from_where[here] - reach if here != _BEGIN else set()
             reach |= new
             todo += new
-        stuck = next((each for each in self._states if each not in reach), None)
+        stuck = next((n for n in range(len(self._states)) if n not in reach), None)
         if stuck is not None:
-            at, state = self._states[stuck]
-            self._ended("loop", at, state)
+            self._ended("loop", *self._states[stuck])
 
     def _from(self, at: int, state: State, last: int | None) -> Iterator[tuple[int, State]]:
         """Yield where the path goes on; ways out are noted. ``last``: where it comes from."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 _MASK = (1 << 64) - 1
 
@@ -20,6 +21,13 @@ class Value:
 
     const: int = 0
     terms: tuple[tuple[str, int], ...] = ()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.const, self.terms))
 
     @property
     def known(self) -> int | None:
