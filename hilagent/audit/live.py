@@ -224,9 +224,10 @@ class _Search:
         edges = self.program.patches.edges(at)
         if self.program.patches.ends(at):
             return edges
-        owner, word = self.program.owner(at), self.program.word(at) or 0
-        may_end = owner is not None and kind_of(word) in ("call", "indirect call", "brk")
-        if may_end and owner and self.program.last(owner) == at:
+        word = self.program.word(at) or 0
+        may_end = kind_of(word) in ("call", "indirect call", "brk")
+        owner = self.program.owner(at) if may_end else None
+        if owner is not None and self.program.last(owner) == at:
             return (at + 4, *edges) if self.program.falls_through(at) else edges
         return (at + 4, *edges)
 

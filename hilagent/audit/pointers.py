@@ -21,18 +21,21 @@ _TABLES = frozenset(
 """Sections that say where instructions are, for no call."""
 
 
-def held(elf: Elf) -> set[int]:
-    """Return all that data may hold as an address: of 8 bytes, or 4 from where they stand."""
+def held(elf: Elf, wanted: set[int]) -> set[int]:
+    """Return the ``wanted`` that data may hold as addresses.
+
+    Of 8 bytes, or of 4 that say how far it is from where they stand.
+    """
     found = set()
     for place, target in elf.relocations:
         section = elf.at(place)
-        if section is None or section.name not in _TABLES:
+        if target in wanted and (section is None or section.name not in _TABLES):
             found.add(target)
     for address, data in _data(elf):
-        found.update(array("Q", data[: len(data) & -8]))
+        found |= wanted.intersection(array("Q", data[: len(data) & -8]))
         offsets = array("i", data[: len(data) & -4])
         places = range(address, address + 4 * len(offsets), 4)
-        found.update(map(int.__add__, offsets, places))
+        found |= wanted.intersection(map(int.__add__, offsets, places))
     return found
 
 

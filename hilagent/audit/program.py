@@ -37,7 +37,7 @@ def _class(top: int) -> int:
 
 
 _CLASSES = bytes(map(_class, range(256)))
-_OF_INTEREST = re.compile(rb"[cbnpa]")
+_OF_INTEREST, _CALLS, _ADDS = re.compile(rb"[bnpa]"), re.compile(b"c"), re.compile(b"a")
 _BY_REGISTER = re.compile(rb"[\xd6\xd7]")
 _MARKED = re.compile(rb"[^\0]")
 
@@ -91,11 +91,11 @@ class Program:
         end of the section.
         """
         index = bisect.bisect_right(self._first, address) - 1
-        if index < 0 or self.word(address) is None:
+        if index < 0 or address & 3:
             return None
-        marks = self.marks(register)[index]
-        found = _MARKED.search(marks, address - self._first[index] >> 2)
-        return None if found is None else self._first[index] + 4 * found.start()
+        first = self._first[index]
+        found = _MARKED.search(self.marks(register)[index], address - first >> 2)
+        return None if found is None else first + 4 * found.start()
 
     def marks(self, register: int) -> list[bytes]:
         """Return, by section of code, a byte for each word: not 0 where it may matter."""
@@ -257,8 +257,7 @@ class Program:
     def taken(self) -> frozenset[int]:
         """The starts of functions whose address something holds or forms."""
         starts = {each.address for each in self.elf.symbols.functions if each.names}
-        found = self._scan.formed | held(self.elf)
-        return frozenset(found & starts)
+        return frozenset(self._scan.formed & starts | held(self.elf, starts))
 
     @cached_property
     def pointed(self) -> frozenset[int]:
@@ -273,35 +272,54 @@ class Program:
     @cached_property
     def _scan(self) -> _Scan:
         found = _Scan(defaultdict(list), [], set())
+        code = {page for s in self.elf.code for page in range(s.address >> 12, (s.end >> 12) + 1)}
+        for section, words in self._words:
+            tops = self._tops(section, words)
+            for match in _CALLS.finditer(tops):
+                address = section.address + 4 * match.start()
+                found.calls[target_of(words[match.start()], address)].append(address)
+            self._scan_section(found, code, section, words, tops)
+        return found
+
+    def _scan_section(
+        self, found: _Scan, code: set[int], section: Section, words: array[int], tops: bytes
+    ) -> None:
+        """Note the branches that leave each function, and the addresses formed in it."""
         pages: set[tuple[int, int]] = set()
         lows: set[tuple[int, int]] = set()
         start = end = 0
-        code = {page for s in self.elf.code for page in range(s.address >> 12, (s.end >> 12) + 1)}
-        for address, word, what in self._interesting():
+        replacing = self.patches._original
+        for match in _OF_INTEREST.finditer(tops):
+            at = match.start()
+            address, word, what = section.address + 4 * at, words[at], tops[at]
             if not start <= address < end:
                 found.formed.update(sums(pages, lows))
                 pages, lows = set(), set()
                 here = self.elf.symbols.function_at(address)
                 start, end = (here.address, here.end) if here else (address, address + 4)
             if what == _ADD:
-                if word >> 22 & 1 == 0:
-                    lows.add((word >> 5 & 31, word >> 10 & 0xFFF))
+                lows.add((word >> 5 & 31, word >> 10 & 0xFFF))
             elif what == _PAGE:
                 self._form(found, pages, code, address, word)
             else:
-                self._branch(found, address, word, (start, end))
+                target = target_of(word, address)
+                if not start <= target < end or address in replacing:
+                    found.leaving.append((address, target))
         found.formed.update(sums(pages, lows))
-        return found
 
-    def _interesting(self) -> Iterator[tuple[int, int, int]]:
-        is_data = self.elf.symbols.is_data
-        for section, words in self._words:
-            tops = words.tobytes()[3::4].translate(_CLASSES)
-            for match in _OF_INTEREST.finditer(tops):
-                at = match.start()
-                address = section.address + 4 * at
-                if not is_data(address):
-                    yield address, words[at], tops[at]
+    def _tops(self, section: Section, words: array[int]) -> bytes:
+        """Return the class of each word; none for an ``add`` that shifts, and for data."""
+        data = words.tobytes()
+        tops = bytearray(data[3::4].translate(_CLASSES))
+        for match in _ADDS.finditer(tops):
+            if data[4 * match.start() + 2] & 0x40:
+                tops[match.start()] = 0
+        for first, end in self.elf.symbols.data:
+            low = max(first - section.address, 0) >> 2
+            high = min(-(section.address - end) + 3 >> 2, len(tops))
+            if low < high:
+                tops[low:high] = bytes(high - low)
+        return bytes(tops)
 
     def _form(
         self, found: _Scan, pages: set[tuple[int, int]], code: set[int], at: int, word: int
@@ -311,13 +329,6 @@ class Program:
             found.formed.add(at + offset)
         elif (at >> 12) + offset in code:
             pages.add((word & 31, (at >> 12) + offset << 12))
-
-    def _branch(self, found: _Scan, address: int, word: int, inside: tuple[int, int]) -> None:
-        target = target_of(word, address)
-        if kind_of(word) == "call":
-            found.calls[target].append(address)
-        elif not inside[0] <= target < inside[1] or self.patches.replaces(address) is not None:
-            found.leaving.append((address, target))
 
 
 def is_compiled(function: Function | None) -> bool:

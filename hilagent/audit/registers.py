@@ -10,6 +10,7 @@ A write of ``w17`` is one of all of x17. Encodings: Arm ARM DDI 0487, C4.1.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,7 +87,7 @@ def may_name(word: int, register: int) -> bool:
     if group & 0b1110 == 0b1000:  # data processing with an immediate: extr alone has three
         fields = (0, 5, 16) if word >> 23 & 7 == 0b111 else (0, 5)
         fields = (0,) if word >> 23 & 7 in (0b000, 0b001, 0b101) else fields
-    elif group & 0b0101 == 0b0100 and word >> 27 & 7 == 0b111 and word >> 24 & 1:
+    elif word >> 24 & 0x3F == 0x39 and word >> 22 & 3 != 3:
         fields = (0, 5)
     elif word & 0x7C00_0000 == 0x1400_0000:
         return register == 30
@@ -138,18 +139,32 @@ def may_touch(register: int, data: bytes, *, flow: bool = True) -> bytes:
     Also, with ``flow``, for every word that doesn't just go on, and for those with operands
     that no field names. All others leave the register as it is.
     """
+    low, second, third, top = (data[at::4] for at in range(4))
+    more = _either(top.translate(_NAMES_MORE),
+                   _both(top.translate(_LOADS), third.translate(_NO_LOAD)))  # fmt: skip
     return _either(
-        data[0::4].translate(_table(lambda low: low & 31 == register)),
+        low.translate(_table(lambda byte: byte & 31 == register)),
         _both(
-            data[0::4].translate(_table(lambda low: low >> 5 == register & 7)),
-            data[1::4].translate(_table(lambda low: low & 3 == register >> 3)),
+            low.translate(_table(lambda byte: byte >> 5 == register & 7)),
+            second.translate(_table(lambda byte: byte & 3 == register >> 3)),
         ),
-        data[1::4].translate(_table(lambda low: low >> 2 & 31 == register)),
-        data[2::4].translate(_table(lambda low: low & 31 == register)),
-        data[3::4].translate(_LOOK if flow else _UNUSUAL),
-        _both(data[3::4].translate(_table(lambda top: top == 0xF8)),
-              data[2::4].translate(_table(lambda low: low & 0xE0 == 0x20))),
+        _both(more, second.translate(_table(lambda byte: byte >> 2 & 31 == register))),
+        _both(_either(more, top.translate(_EXTR)),
+              third.translate(_table(lambda byte: byte & 31 == register))),
+        top.translate(_LOOK if flow else _UNUSUAL),
+        *(_both(*parts) for parts in _unusual(second, third, top)),
     )  # fmt: skip
+
+
+def _unusual(second: bytes, third: bytes, top: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what both marks words with operands that no field names: ld64b, sysp and hints."""
+    yield top.translate(_table(lambda byte: byte == 0xF8)), third.translate(
+        _table(lambda byte: byte & 0xE0 == 0x20)
+    )
+    system = top.translate(_table(lambda byte: byte == 0xD5))
+    yield system, third.translate(_table(lambda byte: byte & 0xC0 == 0x40))
+    yield system, _both(third.translate(_table(lambda byte: byte == 3)),
+                        second.translate(_table(lambda byte: byte in (0x21, 0x25))))  # fmt: skip
 
 
 def _table(holds: Any) -> bytes:
@@ -157,9 +172,15 @@ def _table(holds: Any) -> bytes:
 
 
 _UNUSUAL = _table(
-    lambda top: top in (0x55, 0x74, 0x75, 0xF3, 0xF4, 0xF5, 0xD5, 8, 0x48, 0xC0, 0xC1, 0xE0, 0xE1)
+    lambda top: top in (0x55, 0x74, 0x75, 0xF3, 0xF4, 0xF5, 8, 0x48, 0xC0, 0xC1, 0xE0, 0xE1)
 )
-"""Top bytes of branches newer than capstone, of system instructions, casp, SME."""
+"""Top bytes of branches newer than capstone, of casp, of SME."""
+_LOADS, _NO_LOAD = _table(lambda top: top & 0x3F == 0x39), _table(lambda third: third >= 0xC0)
+"""Loads and stores with an offset of 12 bits (and what is beside them isn't allocated)."""
+_EXTR = _table(lambda top: top & 0x1F == 0x13)
+_NAMES_MORE = _table(lambda top: top & 0x1C != 0x10 and top & 0x3F != 0x39)
+"""Neither those nor data processing with an immediate: in these, two fields name registers,
+and in extr three. See :func:`may_name`, which looks at all of a word."""
 _LOOK = _table(
     lambda top: _UNUSUAL[top] or top & 0x7C in (0x14, 0x34) or top in (0, 0x54, 0xD4, 0xD6, 0xD7)
 )
