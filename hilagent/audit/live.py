@@ -164,8 +164,9 @@ class _Search:
             self._doubt(here, "it runs into data")
             return
         patches, word = self.program.patches, self.program.word(at) or 0
-        self._push(here, patches.either(at))
-        self._written(here)
+        if at in self.program.patched:
+            self._push(here, patches.either(at))
+            self._written(here)
         does = effect(word)
         if not does.known:
             self._doubt(here, f"the disassembler doesn't know {word:#010x}")

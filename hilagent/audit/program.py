@@ -124,8 +124,13 @@ class Program:
     @cached_property
     def _special(self) -> set[int]:
         """Places with patches around them, and where data begins in code."""
-        places = {first for first, _ in self.elf.symbols.data} | places_of(self.patches)
+        places = {first for first, _ in self.elf.symbols.data} | self.patched
         return {place & -4 for place in places}
+
+    @cached_property
+    def patched(self) -> frozenset[int]:
+        """The address of every instruction that patches say something of."""
+        return frozenset(places_of(self.patches))
 
     def unwritten(self, address: int) -> set[int]:
         """Return where an instruction that writes a register goes on without having done so.
@@ -215,7 +220,7 @@ class Program:
         Args:
             is_killed: the register doesn't live through a call to what is outside.
         """
-        for place in places_of(self.patches):
+        for place in self.patched:
             if self.patches.unknown(place) and not self.patches.alike(place):
                 yield from filter(None, (self.owner(place),))
         for target in () if is_killed else self._targets:
@@ -224,7 +229,7 @@ class Program:
                     yield from filter(None, (self.owner(site),))
 
     def _patched(self) -> Iterator[tuple[int, int]]:
-        for place in places_of(self.patches):
+        for place in self.patched:
             yield from ((place, target) for target in self.patches.edges(place))
 
     def _falls(self) -> Iterator[tuple[int, int]]:

@@ -158,8 +158,9 @@ def may_touch(register: int, data: bytes, *, flow: bool = True) -> bytes:
 
 def _unusual(second: bytes, third: bytes, top: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield what both marks words with operands that no field names: ld64b, sysp and hints."""
-    yield top.translate(_table(lambda byte: byte == 0xF8)), third.translate(
-        _table(lambda byte: byte & 0xE0 == 0x20)
+    yield (
+        top.translate(_table(lambda byte: byte == 0xF8)),
+        third.translate(_table(lambda byte: byte & 0xE0 == 0x20)),
     )
     system = top.translate(_table(lambda byte: byte == 0xD5))
     yield system, third.translate(_table(lambda byte: byte & 0xC0 == 0x40))

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hilagent import abi
 from hilagent.audit.kernel import Audit
@@ -21,13 +23,25 @@ def audit(name: str, profile: str, *, as_json: bool) -> int:
 
     Raises UsageError and InputError for what can't be audited.
     """
-    with shown() as progress:
+    with shown() as progress, _uncollected():
         done = _audit(name, profile, lambda what: progress(0, 0, what))
     if as_json:
         print(json.dumps(code.document(done), indent=1))
     else:
         print(code.text(done, name), end="")
     return RENDERINGS[Verdict.FAIL].exit_code if done.findings or done.relied_on else EXIT_OK
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave out the search for garbage in cycles: an audit makes none, only much to search."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _audit(name: str, profile: str, progress: Callable[[str], None]) -> Audit:
