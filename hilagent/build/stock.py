@@ -29,7 +29,7 @@ def debian_kernel(*, progress: Progress = silent, refresh: bool = False) -> Kern
     """Return Debian's kernel, fetched and unpacked the first time. Raises LabError."""
     if not refresh and (before := cached_kernel()):
         return before
-    name = _image_package(progress, refresh)
+    name = image_package(progress, refresh)
     headers = name.replace("linux-image-", "linux-headers-", 1)
     needs = debian.depends(headers, progress=progress, refresh=refresh)
     further = [n for n in needs if re.fullmatch(r"linux-headers-.*-common|linux-kbuild-.*", n)]
@@ -55,7 +55,8 @@ def _now() -> Path:
     return cache.root() / "stock-now" / f"debian-{_SCHEMA}"
 
 
-def _image_package(progress: Progress, refresh: bool) -> str:
+def image_package(progress: Progress, refresh: bool) -> str:
+    """Return the name of the package with the kernel's image. Raises LabError."""
     *firsts, last = METAS
     for meta in firsts:
         try:

@@ -5,26 +5,31 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hilagent import abi
 from hilagent.audit.kernel import Audit
 from hilagent.audit.kernel import audit as look_at
 from hilagent.build import vectors
+from hilagent.build.progress import Progress
+from hilagent.build.vmlinux import debian_vmlinux
 from hilagent.cli.build import shown
 from hilagent.elf.mapped import named
 from hilagent.report import code
 from hilagent.result import EXIT_OK, RENDERINGS, Verdict
 
+_DEBIAN = "debian"
+
 
 def audit(name: str, profile: str, *, as_json: bool) -> int:
-    """Audit a vmlinux, a module or vectors of ours; return the exit code.
+    """Audit a vmlinux, a module, vectors of ours or Debian's kernel; return the exit code.
 
-    Raises UsageError and InputError for what can't be audited.
+    Raises UsageError and InputError for what can't be audited, LabError for what can't be
+    fetched.
     """
     with shown() as progress, _uncollected():
-        done = _audit(name, profile, lambda what: progress(0, 0, what))
+        done = _audit(name, profile, progress)
     if as_json:
         print(json.dumps(code.document(done), indent=1))
     else:
@@ -44,10 +49,15 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _audit(name: str, profile: str, progress: Callable[[str], None]) -> Audit:
+def _audit(name: str, profile: str, progress: Progress) -> Audit:
+    def said(what: str) -> None:
+        progress(0, 0, what)
+
     if name in vectors.REFERENCES or name.startswith("mutant:"):
         chosen = abi.load(profile) if profile else None
         built = vectors.build(name, chosen)
-        return look_at(built.elf, profile=built.profile, server=built.server, progress=progress)
+        return look_at(built.elf, profile=built.profile, server=built.server, progress=said)
     path, system_map = named(name)
-    return look_at(path, system_map=system_map, profile=profile, progress=progress)
+    if name == _DEBIAN and not path.exists():
+        path = debian_vmlinux(progress=progress)
+    return look_at(path, system_map=system_map, profile=profile, progress=said)

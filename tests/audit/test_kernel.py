@@ -16,7 +16,7 @@ import pytest
 from hilagent import cli
 from hilagent.audit.kernel import Audit, audit
 from hilagent.build.kernel import cached
-from hilagent.cli import audit as cli_audit
+from hilagent.build.progress import Progress
 from hilagent.report import code
 from tests.elf.kernels import ISS, X0, flat, kernel, stripped
 
@@ -84,6 +84,23 @@ def test_the_command_says_it_and_its_exit_code_too(
     assert cli.main(["audit", "reference-kvm", "--abi", "iss-6.12"]) == 0
 
 
+def test_debians_own_kernel_is_fetched_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetched(*, progress: Progress) -> Path:
+        progress(1, 2, "of it fetched")
+        return kernel(tmp_path, X0)
+
+    monkeypatch.setattr("hilagent.cli.audit.debian_vmlinux", fetched)
+    assert cli.main(["audit", "debian"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("PASS  debian\n")
+    monkeypatch.chdir(tmp_path)
+    kernel(tmp_path, ISS).rename(tmp_path / "debian")
+    assert cli.main(["audit", "debian"]) == 0
+    assert "iss-6.12" in capsys.readouterr().out
+
+
 def test_garbage_is_collected_again_after_an_audit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +110,7 @@ def test_garbage_is_collected_again_after_an_audit(
         during.append(gc.isenabled())
         return audit(path, **how)
 
-    monkeypatch.setattr(cli_audit, "look_at", looks)
+    monkeypatch.setattr("hilagent.cli.audit.look_at", looks)
     assert cli.main(["audit", str(kernel(tmp_path, ISS))]) == 0
     assert (during, gc.isenabled()) == ([False], True)
 

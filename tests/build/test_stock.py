@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hilagent.build import cache, debian, kernel, stock
+from hilagent.build import cache, debian, kernel, stock, vmlinux
 from hilagent.errors import LabError
 from tests.build.test_given import IMAGE, module, put
 
@@ -32,6 +32,11 @@ FILES: dict[str, dict[str, bytes]] = {
         f"usr/src/linux-headers-{ABI}-common/Makefile": b"all:\n\t@echo found\n"
     },
     f"linux-kbuild-{ABI}": {"usr/lib/x": b""},
+    f"linux-image-{ABI}-arm64-dbg": {
+        f"usr/lib/debug/boot/System.map-{ABI}-arm64": b"map",
+        f"usr/lib/debug/boot/vmlinux-{ABI}-arm64": bytes(3 << 20) + b"code",
+        f"usr/lib/debug/lib/modules/{ABI}-arm64/kernel/virtio_net.ko": b"a module",
+    },
 }
 
 
@@ -95,3 +100,33 @@ def test_its_headers_find_each_other_where_they_are() -> None:
     done = subprocess.run(["make", "-C", "/", "-f", found.tree / "Makefile", "-s"],
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert "found" in done.stdout, done.stderr
+
+
+def test_its_vmlinux_alone_is_kept_of_its_debug_package(asked: list[str], tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    found = vmlinux.debian_vmlinux(progress=lambda *what: seen.append(what))
+    assert found.read_bytes() == bytes(3 << 20) + b"code"
+    assert [each.name for each in found.parent.iterdir()] == ["vmlinux"]
+    assert not list(tmp_path.glob("*-dbg_*.deb"))
+    assert seen[-1] == (3, 3, "MB of vmlinux unpacked")
+    before = list(asked)
+    assert vmlinux.debian_vmlinux() == found
+    assert f"linux-image-{ABI}-arm64-dbg" not in asked[len(before) :]
+
+
+def test_its_vmlinux_is_that_of_the_kernel_in_the_cache(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"linux-image-{stock.debian_kernel().release}-dbg"
+    monkeypatch.setitem(FILES, name, {"usr/lib/debug/boot/vmlinux-lab": b"code"})
+    assert vmlinux.debian_vmlinux().read_bytes() == b"code"
+    assert asked[-1] == name
+
+
+def test_a_package_without_the_file_or_cut_short_is_named(tmp_path: Path) -> None:
+    deb = _deb(tmp_path, f"linux-image-{ABI}-arm64-dbg")
+    with pytest.raises(LabError, match=r"-dbg_1_all.deb has no file /boot/vmlinux"):
+        vmlinux.extract(deb, "./boot/vmlinux", tmp_path / "out")
+    deb.write_bytes(deb.read_bytes()[:-200])
+    with pytest.raises(LabError, match=r"-dbg_1_all.deb can't be unpacked"):
+        vmlinux.extract(deb, "./usr/lib/debug/boot/vmlinux-*", tmp_path / "out")
