@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MOST_STEPS = 20_000
 """Instructions that are followed from one entry; what needs more is given up."""
 MOST_PATH = 2_000
+MOST_IN_ALL, LEAST_STEPS = 100_000, 200
+"""From all entries of a table, and what each of them gets all the same: Debian's takes 20,000."""
 _Place = int
 """Number of a state at an address: comparing whole states takes most of the time."""
 _BEGIN: _Place = -1
@@ -144,6 +146,22 @@ class Seen:
         return symbol(name)
 
 
+class Budget:
+    """What may be followed of one table: many entries that each take long are one of them."""
+
+    def __init__(self, left: int = MOST_IN_ALL) -> None:
+        self._left = left
+
+    @property
+    def steps(self) -> int:
+        """How far the next entry may be followed."""
+        return min(MOST_STEPS, max(self._left, LEAST_STEPS))
+
+    def spend(self, steps: int) -> None:
+        """Note that so many instructions were followed."""
+        self._left -= steps
+
+
 def follow(
     elf: Elf,
     patches: Patches,
@@ -151,24 +169,27 @@ def follow(
     *,
     system: Mapping[str, Value] | None = None,
     x: Mapping[int, Value] | None = None,
+    budget: Budget | None = None,
 ) -> Seen:
     """Return every way out of the handler at ``entry``.
 
     Args:
         system: what system registers hold, e.g. ``ESR_EL2``; others are symbols.
         x: likewise registers; the others hold what the caller gave.
+        budget: shared by entries of one table; without, as if it were the first.
     """
     start = State([symbol(f"x{n}") for n in range(31)], system=dict(system or {}))
     for number, value in (x or {}).items():
         start.x[number] = value
-    return _Follower(elf, patches).run(entry, start)
+    return _Follower(elf, patches, budget or Budget()).run(entry, start)
 
 
 class _Follower:
-    def __init__(self, elf: Elf, patches: Patches) -> None:
+    def __init__(self, elf: Elf, patches: Patches, budget: Budget) -> None:
         from .step import Stepper
 
         self._elf, self._patches = elf, patches
+        self._budget, self._most = budget, budget.steps
         self._seen = Seen()
         self._step: Stepper = Stepper(elf, self._seen)
         self._instruction: Callable[[int], Instruction | None] = lambda at: read(elf, at)
@@ -179,6 +200,12 @@ class _Follower:
 
     def run(self, entry: int, start: State) -> Seen:
         """Follow every path; what no way out can be reached from is an endless loop."""
+        try:
+            return self._run(entry, start)
+        finally:
+            self._budget.spend(len(self._states))
+
+    def _run(self, entry: int, start: State) -> Seen:
         todo = [(entry, start, 0, _BEGIN)]
         while todo:
             at, state, length, came = todo.pop()
@@ -189,10 +216,10 @@ class _Follower:
             self._states.append((at, state))
             self._from_where.append({came})
             before = len(self._seen.ways)
-            if len(self._states) > MOST_STEPS or length > MOST_PATH:
+            if len(self._states) > self._most or length > MOST_PATH:
                 self._ended("given up", at, state, "too many ways through it")
                 self._out.add(here)
-                if len(self._states) > MOST_STEPS:
+                if len(self._states) > self._most:
                     return self._seen
                 continue
             last = self._states[came][0] if came != _BEGIN else None

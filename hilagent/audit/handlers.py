@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hilagent.abi import UNKNOWN, Contract, Profile
 from hilagent.elf import Elf
 
-from .follow import Seen, Way, follow
+from .follow import Budget, Seen, Way, follow
 from .instruction import read
 from .patches import Patches
 from .values import Value, constant, symbol
@@ -118,10 +118,13 @@ def tables(elf: Elf) -> dict[str, int]:
 def entries(elf: Elf, patches: Patches, server: str, table: int) -> Iterator[Entry]:
     """Yield what each of the 16 entries can do."""
     known: dict[int, Seen] = {}
+    budget = Budget()
     for offset in _ENTRIES:
         here = read(elf, table + offset)
         at = here.target if here is not None and here.flow == "branch" else table + offset
-        seen = known.setdefault(at, known.get(at) or follow(elf, patches, table + offset))
+        if at not in known:
+            known[at] = follow(elf, patches, table + offset, budget=budget)
+        seen = known[at]
         written = {register for way in seen.ways for register in _changed(way)}
         endings = sorted({_ending(elf, way) for way in seen.ways})
         yield Entry(
@@ -140,15 +143,18 @@ def serve(
     code compares with.
     """
     compared: set[int] = set()
+    budget = Budget()
     for contract in profile.hcalls(server):
         if contract.number is not None:
             entry = table + ENTRY["EL1h"]
-            served = serve_number(elf, patches, profile, entry, contract, contract.number)
+            served = serve_number(
+                elf, patches, profile, entry, contract, contract.number, budget=budget
+            )
             compared |= served.seen.compared
             yield served
-    unknown = profile.named(UNKNOWN, server)
+    unknown, entry = profile.named(UNKNOWN, server), table + ENTRY["EL1h"]
     for number in unknown_numbers(profile, server, compared):
-        yield serve_number(elf, patches, profile, table + ENTRY["EL1h"], unknown, number)
+        yield serve_number(elf, patches, profile, entry, unknown, number, budget=budget)
 
 
 def unknown_numbers(profile: Profile, server: str, compared: Iterable[int]) -> Iterator[int]:
@@ -170,18 +176,20 @@ def serve_number(
     number: int,
     *,
     any_immediate: bool = False,
+    budget: Budget | None = None,
 ) -> Served:
     """Return what an hcall can do, followed from ``entry`` with the number that names it.
 
     Args:
         entry: address of the synchronous entry of where it is issued from.
         any_immediate: where x0 names it, the immediate beside it may be any.
+        budget: shared by entries that are followed for one report.
     """
     by_immediate = profile.selector == "immediate"
     esr = constant(_HVC64 | (number if by_immediate else 0))
     given = {} if by_immediate else {0: constant(number)}
     system = {"ESR_EL2": symbol("ESR_EL2") if any_immediate and not by_immediate else esr}
-    seen = follow(elf, patches, entry, system=system, x=given)
+    seen = follow(elf, patches, entry, system=system, x=given, budget=budget)
     homes = [way for way in seen.ways if way.ending in ("eret", "enters")]
     writes: dict[str, Write] = {}
     for way in homes:

@@ -27,6 +27,8 @@ from .registers import ARGUMENTS, effect, kind_of, target_of
 __all__ = ["MOST_STEPS", "Live", "after", "shadow_call_stack"]
 
 MOST_STEPS = 200_000
+MOST_IN_ALL, LEAST_STEPS = 2_000_000, 100
+"""Of all searches in one program, and what each of them gets all the same."""
 _MOST_REFINED = 2_000
 _BEFORE, _ROOT = -2, -1
 _SCRATCH = frozenset(range(2, 19))
@@ -125,13 +127,14 @@ class _Search:
         return self._answer((function, function))
 
     def _answer(self, start: _State) -> Live:
-        steps = 0
+        steps, most = 0, min(self._most, max(MOST_IN_ALL - self.program.searched, LEAST_STEPS))
         while self._todo and self._live is None:
             steps += 1
-            if steps > self._most:
-                self._doubt(start, f"too many paths: {self._most} steps")
+            if steps > most:
+                self._doubt(start, f"too many paths: {most} steps")
                 break
             self._step(self._todo.popleft())
+        self.program.searched += steps
         return self._live or self._open or Live("dead", None, self._why())
 
     def _why(self) -> str:

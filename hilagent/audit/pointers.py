@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hilagent.elf import Elf
 
@@ -45,12 +45,18 @@ def page_offset(word: int) -> int:
     return offset - (1 << 21) if offset >> 20 else offset
 
 
-def sums(pages: set[tuple[int, int]], lows: set[tuple[int, int]]) -> Iterator[int]:
-    """Yield what ``add`` makes of what ``adrp`` left in the same register."""
+def sums(
+    pages: set[tuple[int, int]], lows: Mapping[int, set[int]], wanted: Mapping[int, set[int]]
+) -> Iterator[int]:
+    """Yield what ``add`` makes of what ``adrp`` left in the same register.
+
+    Args:
+        pages: register and page of each ``adrp``; ``lows``: by register what is added.
+        wanted: offsets by page; other sums don't matter.
+    """
     for register, page in pages:
-        for source, low in lows:
-            if register == source:
-                yield page + low
+        if register in lows and page in wanted:
+            yield from (page + low for low in lows[register] & wanted[page])
 
 
 def _data(elf: Elf) -> Iterator[tuple[int, bytes]]:

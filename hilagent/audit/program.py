@@ -55,10 +55,12 @@ class Program:
     """A kernel's or module's code, with what its patches add."""
 
     def __init__(self, elf: Elf, patches: Patches) -> None:
+        """``searched``: how many steps searches in it have taken."""
         self.elf, self.patches = elf, patches
         self._words = [(s, array("I", bytes(s.data[: s.size & -4]))) for s in elf.code]
         self._first = [section.address for section, _ in self._words]
         self._marks: dict[int, list[bytes]] = {}
+        self.searched = 0
         self.readers: dict[int, frozenset[int]] = {}
         self.by_pointer: dict[int, tuple[str, frozenset[int]]] = {}
 
@@ -261,8 +263,20 @@ class Program:
     @cached_property
     def taken(self) -> frozenset[int]:
         """The starts of functions whose address something holds or forms."""
-        starts = {each.address for each in self.elf.symbols.functions if each.names}
+        starts = set(self._named)
         return frozenset(self._scan.formed & starts | held(self.elf, starts))
+
+    @cached_property
+    def _named(self) -> list[int]:
+        return [each.address for each in self.elf.symbols.functions if each.names]
+
+    @cached_property
+    def _by_page(self) -> dict[int, set[int]]:
+        """The offsets in its page of each function that a symbol names, by the page's address."""
+        found: dict[int, set[int]] = defaultdict(set)
+        for address in self._named:
+            found[address & -0x1000].add(address & 0xFFF)
+        return found
 
     @cached_property
     def pointed(self) -> frozenset[int]:
@@ -291,26 +305,26 @@ class Program:
     ) -> None:
         """Note the branches that leave each function, and the addresses formed in it."""
         pages: set[tuple[int, int]] = set()
-        lows: set[tuple[int, int]] = set()
+        lows: dict[int, set[int]] = defaultdict(set)
         start = end = 0
         replacing = self.patches._original
         for match in _OF_INTEREST.finditer(tops):
             at = match.start()
             address, word, what = section.address + 4 * at, words[at], tops[at]
             if not start <= address < end:
-                found.formed.update(sums(pages, lows))
-                pages, lows = set(), set()
+                found.formed.update(sums(pages, lows, self._by_page))
+                pages, lows = set(), defaultdict(set)
                 here = self.elf.symbols.function_at(address)
                 start, end = (here.address, here.end) if here else (address, address + 4)
             if what == _ADD:
-                lows.add((word >> 5 & 31, word >> 10 & 0xFFF))
+                lows[word >> 5 & 31].add(word >> 10 & 0xFFF)
             elif what == _PAGE:
                 self._form(found, pages, code, address, word)
             else:
                 target = target_of(word, address)
                 if not start <= target < end or address in replacing:
                     found.leaving.append((address, target))
-        found.formed.update(sums(pages, lows))
+        found.formed.update(sums(pages, lows, self._by_page))
 
     def _tops(self, section: Section, words: array[int]) -> bytes:
         """Return the class of each word; none for an ``add`` that shifts, and for data."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hilagent.audit.follow import MOST_STEPS, Way, follow
+from hilagent.audit.follow import LEAST_STEPS, MOST_STEPS, Budget, Way, follow
 from hilagent.audit.values import constant, symbol
 from tests.audit.code import NOTHING_PATCHED, assembled
 
@@ -152,3 +152,17 @@ def test_another_stack_pointer_is_not_the_same(tmp_path: Path) -> None:
 
 def test_code_that_leaves_the_file(tmp_path: Path) -> None:
     assert only("nop", tmp_path).ending == "given up"
+
+
+def test_entries_of_one_table_share_what_may_be_followed(tmp_path: Path) -> None:
+    split = "tbz x1, #0, 1f; add x2, x2, #1; 1: tbz x3, #0, 2f; add x2, x2, #2; 2:\n"
+    elf = assembled(f".globl start\nstart:\n{split * 8} eret", tmp_path)
+    alone = follow(elf, NOTHING_PATCHED, 0)
+    budget = Budget(2 * LEAST_STEPS)
+    first, second = (follow(elf, NOTHING_PATCHED, 0, budget=budget) for _ in range(2))
+    assert {way.ending for way in alone.ways} == {"eret"}
+    assert {way.why for way in first.ways if way.ending == "given up"} == {
+        "too many ways through it"
+    }
+    assert budget.steps == LEAST_STEPS, "the next one gets a little all the same"
+    assert any(way.ending == "given up" for way in second.ways)

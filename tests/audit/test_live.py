@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from hilagent.audit.live import MOST_STEPS, Live, after, shadow_call_stack
+from hilagent.audit.live import (
+    LEAST_STEPS,
+    MOST_IN_ALL,
+    MOST_STEPS,
+    Live,
+    after,
+    shadow_call_stack,
+)
 from hilagent.audit.patches import read_patches
+from hilagent.audit.pointers import sums
 from hilagent.audit.program import Program
 from hilagent.elf import open_elf
 from tests.audit.linked import compiled, made, program
@@ -299,3 +307,22 @@ def test_it_gives_up_in_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.state == "may be live"
     assert "too many paths" in found.why
     assert MOST_STEPS == 200_000
+
+
+def test_all_searches_in_a_program_share_what_they_may_take(tmp_path: Path) -> None:
+    branches = "\tcbz x0, .+8\n" * (LEAST_STEPS + 1)
+    elf = program(tmp_path, {"a.c": f"f:\thvc #1\n{branches}{TAIL}"})
+    code = Program(elf, read_patches(elf))
+    site = elf.code[0].address
+    assert after(code, site, (17,))[17].state == "dead"
+    assert code.searched > LEAST_STEPS
+    code.searched = MOST_IN_ALL
+    found = after(code, site, (17,))[17]
+    assert found.state == "may be live"
+    assert f"too many paths: {LEAST_STEPS} steps" in found.why
+
+
+def test_an_address_is_formed_of_what_one_register_held() -> None:
+    pages, lows = {(0, 0x1000), (1, 0x2000), (2, 0x9000)}, {0: {0x10, 0x20}, 1: {0x20}, 3: {0x30}}
+    wanted = {0x1000: {0x10, 0x30}, 0x2000: {0x10, 0x20}}
+    assert set(sums(pages, lows, wanted)) == {0x1010, 0x2020}
