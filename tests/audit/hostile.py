@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hilagent import abi
+from hilagent.audit.kernel import audit
 from hilagent.audit.patches import read_patches
 from hilagent.audit.sites import Site, find_sites
 from hilagent.elf import open_elf, source_of
 from hilagent.errors import InputError
+from hilagent.report import code
 
 _WORDS = (0, 1, 3, 4, 8, 0x7F, 0xFFFF, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 63, (1 << 64) - 1)
 
@@ -39,6 +41,47 @@ def outcome(path: Path, data: bytes, profile: abi.Profile) -> str:
     except InputError as error:
         return str(error)
     return "read"
+
+
+def audited(path: Path, data: bytes, profile: str) -> str:
+    """Return what an audit of a file with these bytes says: its verdict, or the error."""
+    path.write_bytes(data)
+    try:
+        done = audit(path, profile=profile)
+    except InputError as error:
+        return str(error)
+    assert code.text(done, "broken")
+    return str(code.document(done)["verdict"])
+
+
+def broken_code(data: bytes, text: bytes, count: int, seed: int) -> Iterator[bytes]:
+    """Yield ``count`` copies of a kernel with some instructions of ``text``, its code, changed.
+
+    They become branches, near or far, become others of it, or lose a bit.
+    """
+    rng = random.Random(seed)
+    first = data.index(text)
+    places = [first + at for at in range(0, len(text), 4) if any(text[at : at + 4])]
+    for _ in range(count):
+        out = bytearray(data)
+        for _ in range(rng.choice((1, 2, 4, 8, 30))):
+            at = rng.choice(places)
+            out[at : at + 4] = _instruction(rng, out, at, places).to_bytes(4, "little")
+        yield bytes(out)
+
+
+def _instruction(rng: random.Random, data: bytearray, at: int, places: list[int]) -> int:
+    kind = rng.randrange(4)
+    if kind == 0:
+        return int.from_bytes(data[at : at + 4], "little") ^ 1 << rng.randrange(32)
+    if kind == 1:
+        other = rng.choice(places)
+        return int.from_bytes(data[other : other + 4], "little")
+    if kind == 2:
+        away = (rng.choice(places) - at) // 4
+        return rng.choice((0x1400_0000, 0x9400_0000)) | away & 0x3FF_FFFF
+    near = rng.choice((-40, -9, -3, -1, 1, 2, 3, 9, 40)) & 0x7_FFFF
+    return rng.choice((0x5400_0000, 0xB400_0000, 0x3500_0000)) | near << 5 | rng.randrange(14)
 
 
 def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:

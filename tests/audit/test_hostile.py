@@ -3,23 +3,59 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import struct
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from hilagent import abi
 from hilagent.build import compile
+from hilagent.elf import open_elf
+from tests.elf.kernels import ISS, X0, kernel
 from tests.elf.objects import SAMPLE, assembled, linked
 
-from .hostile import mutations, outcome, read_all
+from .hostile import audited, broken_code, mutations, outcome, read_all
 
 PROFILE = abi.load("x0-mainline")
 KINDS = ["linked", "object", "compressed", "no index"]
 MOST_S, MOST_MB = 5.0, 300
 """CPU time for one file, and what the process may grow by."""
+MOST_AUDIT_S = 60.0
+"""Likewise for a whole audit."""
+KERNELS = {"x0-mainline": X0, "iss-6.12": ISS}
+
+DIAMONDS = """
+	.macro	diamonds
+	.irp	n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+	tbz	x\\n, #0, 7f
+	add	x19, x19, #(1 << (\\n % 12))
+	add	x20, x20, x19, lsl #\\n
+7:
+	.endr
+	.endm
+"""
+MANY_CALLERS = """
+	.text
+	.globl	calls
+	.type	calls, %function
+calls:	.rept	4000
+	hvc	#2
+	.endr
+	.rept	60000
+	cbz	x1, .+8
+	.endr
+	ret
+	.size	calls, . - calls
+"""
+SLOW = {
+    "ways that double": (DIAMONDS + ISS, ("EVERY=diamonds",)),
+    "many hcalls before much code": (ISS + MANY_CALLERS, ()),
+}
+"""Kernels that are made to take long: source and macros. Bounded, but no matter of seconds."""
 
 
 def sample(folder: Path, kind: str) -> bytes:
@@ -48,6 +84,35 @@ def survive(folder: Path, kind: str, count: int, seed: int) -> tuple[int, float]
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < MOST_MB, f"{kind}, seed {seed}: {grown:.0f} MB more than before"
     return refused, longest
+
+
+def audit_them(
+    folder: Path, source: str, profile: str, count: int, seed: int
+) -> tuple[Counter[str], float]:
+    """Audit ``count`` broken kernels; return what came of them, and the longest time in s."""
+    path = kernel(folder, source)
+    (text,) = (each for each in open_elf(path).code if each.name == ".text")
+    data, found, longest = path.read_bytes(), Counter[str](), 0.0
+    half = (
+        mutations(data, count // 2, seed),
+        broken_code(data, bytes(text.data), count // 2, seed),
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number, broken in enumerate(itertools.chain(*half)):
+        started = time.process_time()
+        said = audited(folder / "broken", broken, profile if number % 2 else "")
+        longest = max(longest, time.process_time() - started)
+        found[said if said in ("PASS", "FAIL", "None") else "refused"] += 1
+        assert longest < MOST_AUDIT_S, f"seed {seed}, file {number}: {longest:.1f} s"
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < MOST_MB, f"seed {seed}: {grown:.0f} MB more than before"
+    return found, longest
+
+
+@pytest.mark.parametrize("profile", KERNELS)
+def test_broken_kernels_are_audited_or_refused(tmp_path: Path, profile: str) -> None:
+    found, _ = audit_them(tmp_path, KERNELS[profile], profile, 60, 2015)
+    assert found.keys() >= {"PASS", "FAIL", "refused"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
