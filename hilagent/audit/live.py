@@ -5,7 +5,8 @@ Every path from behind the hcall is followed, through calls and back into all di
 callers. The procedure-call standard (AAPCS64, section 6.1.1) ends a path only at the
 return of a global function that isn't called directly within its own unit: inside a unit
 GCC keeps values in caller-saved registers across calls (-fipa-ra). Even then callers in
-assembler are followed. What can't be told is ``may be live``.
+assembler are followed. What can't be told is ``may be live``, and so is what compiled code
+reads of x9 to x18 that was called: nobody hands it anything there.
 """
 
 from __future__ import annotations
@@ -176,12 +177,24 @@ class _Search:
         elif self.register in does.reads and self.program.dumped(at):
             self._dumped = self._dumped or at
             self._go(here, word)
+        elif self.register in does.reads and self._is_no_argument(context):
+            self._doubt(here, f"{self._reads(at)}, in compiled code that was called")
+            self._go(here, word)
         elif self.register in does.reads:
             self._live = Live("live", at, self._reads(at), self._path(here))
         elif self.register in does.kills and not patches.alike(at):
             self._push(here, self.program.unwritten(at))
         else:
             self._go(here, word)
+
+    def _is_no_argument(self, context: int) -> bool:
+        """Whether what was called expects nothing in the register: x9 to x18, in compiled code.
+
+        There GCC passes nothing to any function (AAPCS64, section 6.1.1). A path on which it
+        is read all the same is one that never runs: mas_descend_adopt of Linux 6.1 has some.
+        """
+        owner = self.program.owner(context) if 9 <= self.register <= 18 and context >= 0 else None
+        return owner is not None and owner.address == context and is_compiled(owner)
 
     def _written(self, here: _State) -> None:
         """Judge what a callback may write in place of the instruction."""
