@@ -31,6 +31,9 @@ _Place = int
 """Number of a state at an address: comparing whole states takes most of the time."""
 _BEGIN: _Place = -1
 
+_Step = tuple[int, "State", int, _Place]
+"""Where a path goes on: address, state, how many instructions so far, and from where."""
+
 Ending = Literal["eret", "enters", "loop", "panic", "fault", "given up"]
 
 
@@ -206,9 +209,10 @@ class _Follower:
             self._budget.spend(len(self._states))
 
     def _run(self, entry: int, start: State) -> Seen:
-        todo = [(entry, start, 0, _BEGIN)]
-        while todo:
-            at, state, length, came = todo.pop()
+        todo, later = [(entry, start, 0, _BEGIN)], list[_Step]()
+        while todo or later:
+            # Where paths meet, the first is kept: one that no boot has to write code for.
+            at, state, length, came = todo.pop() if todo else later.pop()
             here = self._numbers.setdefault((at, *state.key()), len(self._states))
             if here < len(self._states):
                 self._from_where[here].add(came)
@@ -224,7 +228,7 @@ class _Follower:
                 continue
             last = self._states[came][0] if came != _BEGIN else None
             for then, each in self._from(at, state, last):
-                todo.append((then, each, length + 1, here))
+                (later if each.patched else todo).append((then, each, length + 1, here))
             if len(self._seen.ways) > before:
                 self._out.add(here)
         self._loops()

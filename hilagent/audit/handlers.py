@@ -32,7 +32,9 @@ ENTRY = {"EL2t": 0x000, "EL2h": 0x200, "EL1h": 0x400}
 _ENTRIES = tuple(n * 0x80 for n in range(16))
 _HVC64 = 0x5A000000
 """ESR_EL2 of an hvc from AArch64: EC 0x16, IL (Arm ARM D24.2.40)."""
-EXCEPTION = frozenset({"FAR_EL2", "ESR_EL2", "ELR_EL2", "SPSR_EL2", "HPFAR_EL2"})
+_PSTATE = frozenset({"DAIF", "NZCV", "SPSEL", "PAN", "UAO", "DIT", "SSBS", "TCO", "ALLINT"})
+"""Fields of PSTATE as registers: an ``eret`` gives back those of the caller, from SPSR_EL2."""
+EXCEPTION = frozenset({"FAR_EL2", "ESR_EL2", "ELR_EL2", "SPSR_EL2", "HPFAR_EL2", *_PSTATE})
 """What an exception overwrites anyway, so that nobody's state is in it."""
 _BITS = range(3, 16)
 

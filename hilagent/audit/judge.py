@@ -22,7 +22,6 @@ _EL2H_MASKED = 0x3C9
 """SPSR_EL2 of a soft restart that leaves by ``eret``: EL2h, DAIF masked (kvm/hyp/nvhe/
 hyp-init.S of 6.12)."""
 _EL2H = 9
-_CALLEE_KEEPS = frozenset({"x30"})
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,13 @@ class Broken:
         return f"{self.rule}: {self.hcall} by {self.server}: {said}"
 
 
-def judge(elf: Elf, served: Served) -> tuple[Broken, ...]:
-    """Return what the code of ``served`` breaks, one for each rule and thing."""
+def judge(elf: Elf, served: Served, *, ours: bool = False) -> tuple[Broken, ...]:
+    """Return what the code of ``served`` breaks, one for each rule and thing.
+
+    Args:
+        ours: vectors of this program, which no kernel installs: they find EL2's MMU off, and
+            have nothing to finalise.
+    """
     found: dict[tuple[str, str], Broken] = {}
     hcall = served.contract.hcall
     for way in sorted(served.ways, key=lambda way: (len(way.patched), len(way.forks))):
@@ -69,6 +73,8 @@ def judge(elf: Elf, served: Served) -> tuple[Broken, ...]:
                 way.patched,
             )  # fmt: skip
             found.setdefault((rule, what), broken)
+    if not ours:
+        found |= {(each.rule, each.what): each for each in _kernels(served)}
     if served.seen.stack and not served.contract.needs_stack:
         at = min(served.seen.stack)
         said = f"used at {name_of(elf, at)}"
@@ -76,6 +82,26 @@ def judge(elf: Elf, served: Served) -> tuple[Broken, ...]:
             served.server, hcall, served.number, "stack", "SP_EL2", "not used", said, at
         )
     return tuple(found.values())
+
+
+def _kernels(served: Served) -> Iterator[Broken]:
+    """Yield what a kernel's vectors leave undone that ours have no need of."""
+    contract = served.contract
+
+    def undone(rule: str, what: str, expected: str, found: str, at: int) -> Broken:
+        return Broken(served.server, contract.hcall, served.number, rule, what, expected, found, at)
+
+    ways = [way for way in served.ways if not way.patched]
+    if any(way.ending == "given up" for way in served.ways):
+        return
+    if contract.effect == "finalise" and not any("HCR_EL2" in w.system for w in served.ways):
+        at, found = min(way.at for way in served.ways), "nothing that could: HCR_EL2 is not written"
+        yield undone("dispatch", "effect", "finalises", found, at)
+    if contract.effect == "restart" and "SCTLR_EL2" in contract.el2_changes:
+        for way in ways:
+            if _effect(way)[0] == "restart" and "SCTLR_EL2" not in way.system:
+                found = "SCTLR_EL2 is left as it was, the MMU on"
+                yield undone("entry-mmu", "SCTLR_EL2.M", "0", found, way.at)
 
 
 _Said = tuple[str, str, str, str, int]
@@ -149,6 +175,9 @@ def _arrival(contract: Contract, way: Way) -> Iterator[_Said]:
         elif state.known & 0x3C0 != _EL2H_MASKED & 0x3C0:
             found = f"SPSR_EL2 = {state.known:#x}"
             yield "entry-daif", "PSTATE.DAIF", "all masked", found, way.at
+    daif = way.system.get("DAIF")
+    if way.ending == "enters" and daif is not None and daif.known != _EL2H_MASKED & 0x3C0:
+        yield "entry-daif", "PSTATE.DAIF", "all masked", f"DAIF = {daif}", way.at
     sctlr = way.system.get("SCTLR_EL2")
     if sctlr is not None and sctlr.known is not None:
         if sctlr.known & 1:

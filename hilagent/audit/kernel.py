@@ -122,7 +122,7 @@ def audit(
         for name, table in tables.items():
             if name in chosen.servers:
                 progress(f"handlers of {name}")
-                servers.append(_server(elf, patches, chosen, name, table))
+                servers.append(_server(elf, patches, chosen, name, table, ours=bool(server)))
     progress("callers")
     callers = tuple(_callers(elf, patches, chosen, sites)) if chosen is not None else ()
     return Audit(elf, chosen, evidence, sites, tuple(servers), callers, unaccounted(patches))
@@ -153,11 +153,13 @@ def _profile(
     return abi.load(spoken.profile), spoken.evidence
 
 
-def _server(elf: Elf, patches: Patches, profile: Profile, name: str, table: int) -> Server:
+def _server(
+    elf: Elf, patches: Patches, profile: Profile, name: str, table: int, *, ours: bool
+) -> Server:
     served = tuple(handlers.serve(elf, patches, profile, name, table))
     broken: dict[tuple[str, str, str], Broken] = {}
     for each in served:
-        for found in judge.judge(elf, each):
+        for found in judge.judge(elf, each, ours=ours):
             key = (found.hcall, found.rule, found.what)
             if key not in broken or (found.proven and not broken[key].proven):
                 broken[key] = found

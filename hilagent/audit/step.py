@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MASK = (1 << 64) - 1
 _SP, _ZERO = 31, 32
+_ALL_MASKED = 0x3C0
+"""DAIF in the register of that name."""
 _CALLEE_MAY_CHANGE = (*range(19), 30)
 _NOTHING = frozenset(
     [
@@ -85,6 +87,8 @@ class Stepper:
             self._set(at, state, register, self._seen.fresh(at, "code", state))
         if here.text.startswith("msr spsel"):
             state.sp = self._seen.fresh(at, "code", state)
+        elif here.text.startswith("msr daif"):
+            self._mask(here, state)
         state.flags = Flags()
 
     def decides(self, here: Instruction, state: State) -> bool | None:
@@ -284,6 +288,13 @@ class Stepper:
                 self._seen.compared.add(one.known)
 
     # -- memory ------------------------------------------------------------------------
+
+    def _mask(self, here: Instruction, state: State) -> None:
+        """``daifset`` and ``daifclr``; on entry all exceptions are masked (Arm ARM D1.3.5)."""
+        which, _, number = here.text.removeprefix("msr daif").partition(", #")
+        old, bits = state.system.get("DAIF", constant(_ALL_MASKED)).known, int(number, 0) << 6
+        if old is not None:
+            state.system["DAIF"] = constant(old & ~bits if which == "clr" else old | bits)
 
     def _memory(self, at: int, here: Instruction, state: State) -> None:
         place = next((each for each in here.operands if each.kind == "memory"), None)

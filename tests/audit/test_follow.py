@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hilagent.audit.follow import LEAST_STEPS, MOST_STEPS, Budget, Way, follow
+from hilagent.audit.patches import Alternative, Patches
 from hilagent.audit.values import constant, symbol
 from tests.audit.code import NOTHING_PATCHED, assembled
 
@@ -166,3 +167,15 @@ def test_entries_of_one_table_share_what_may_be_followed(tmp_path: Path) -> None
     }
     assert budget.steps == LEAST_STEPS, "the next one gets a little all the same"
     assert any(way.ending == "given up" for way in second.ways)
+
+
+def test_where_paths_meet_the_one_without_a_boots_doing_is_kept(tmp_path: Path) -> None:
+    """Whatever stands at 0, an instruction or the nop that replaces it, x19 is written."""
+    elf = assembled("nop; mov x19, x17; eret; nop", tmp_path)
+    patches = Patches([Alternative(0, 4, 12, 4, 1)], leaves={12: 4})
+    assert patches.either(0) == (12,)
+    (way,) = follow(elf, patches, 0).ways
+    assert way.patched == ()
+    elf = assembled("b 8; nop; eret; nop", tmp_path)
+    other = Patches([Alternative(0, 4, 12, 4, 1)], leaves={12: 4})
+    assert {way.patched for way in follow(elf, other, 0).ways} == {()}

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The handlers of the reference vectors and of their mutants, followed and judged."""
 
+from pathlib import Path
+
 import pytest
 
 from hilagent import abi
@@ -10,7 +12,7 @@ from hilagent.audit.judge import Broken
 from hilagent.build import vectors
 from hilagent.build.mutants import ANY, MUTANTS, Mutant
 from hilagent.elf import Elf, open_elf
-from tests.audit.code import NOTHING_PATCHED
+from tests.audit.code import NOTHING_PATCHED, assembled
 
 _OTHERWISE = {
     # SPSR_EL2 is made of what nobody can know, so that it can't be told which bits differ.
@@ -33,7 +35,8 @@ def followed(name: str, profile: str) -> tuple[Elf, list[Served], list[Broken]]:
     elf = open_elf(built.elf)
     table = handlers.tables(elf)["hyp-stub"]  # both flavours stand at vectors_start
     served = list(handlers.serve(elf, NOTHING_PATCHED, abi.load(profile), built.server, table))
-    return elf, served, [broken for each in served for broken in judge.judge(elf, each)]
+    broken = [found for each in served for found in judge.judge(elf, each, ours=True)]
+    return elf, served, broken
 
 
 @pytest.mark.parametrize("profile", ["iss-2015", "iss-6.12", "iss-6.12-scs"])
@@ -93,3 +96,39 @@ def test_each_entry_of_a_table() -> None:
     assert found[0x000].endings == ("loop",)
     assert "eret" in found[0x400].endings
     assert {"x17", "x18", "VBAR_EL2"} <= set(found[0x400].writes)
+
+
+_RESTART = """
+	mov x17, #0x3c9
+	msr spsr_el2, x17
+	msr elr_el2, x0
+	mov x0, x1
+	mov x1, x2
+	mov x2, x3
+	{}
+	eret
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("nop", "left as it was"),
+        ("mov x17, #1; msr sctlr_el2, x17", "SCTLR_EL2 = 0x1"),
+        ("msr sctlr_el2, xzr", ""),
+    ],
+)
+def test_a_restart_out_of_kvm_turns_the_mmu_off(tmp_path: Path, text: str, found: str) -> None:
+    elf, profile = assembled(_RESTART.format(text), tmp_path), abi.load("iss-6.12")
+    contract = profile.named("HVC_SOFT_RESTART", "kvm")
+    served = handlers.serve_number(elf, NOTHING_PATCHED, profile, 0, contract, 4)
+    said = [each.found for each in judge.judge(elf, served) if each.rule == "entry-mmu"]
+    assert [each for each in said if found in each] == said
+    assert bool(said) is bool(found)
+
+
+def test_what_a_kernel_has_to_do_is_not_asked_of_our_vectors(tmp_path: Path) -> None:
+    elf, profile = assembled(_RESTART.format("nop"), tmp_path), abi.load("iss-6.12")
+    contract = profile.named("HVC_SOFT_RESTART", "kvm")
+    served = handlers.serve_number(elf, NOTHING_PATCHED, profile, 0, contract, 4)
+    assert judge.judge(elf, served, ours=True) == ()

@@ -48,6 +48,10 @@ def test_a_sound_kernel_breaks_nothing(tmp_path: Path, source: str, profile: str
         (ISS, ("GET=7",), ("result", "HVC_GET_VECTORS", "x0")),
         (X0, ("SET_IGNORED",), ("dispatch", "HVC_SET_VECTORS", "effect")),
         (X0, ("SET=4",), ("dispatch", "HVC_SET_VECTORS", "effect")),
+        (ISS, ("FINALISE_IGNORED",), ("dispatch", "HVC_FINALISE_EL2", "effect")),
+        (X0, ("FINALISE_IGNORED",), ("dispatch", "HVC_FINALISE_EL2", "effect")),
+        (ISS, ("EVERY=msr daifclr, #3",), ("entry-daif", "HVC_SOFT_RESTART", "PSTATE.DAIF")),
+        (ISS, ("EVERY=msr daif, x5",), ("entry-daif", "HVC_SOFT_RESTART", "PSTATE.DAIF")),
     ],
     ids=lambda value: "" if isinstance(value, str) else "-".join(value),
 )
@@ -60,6 +64,12 @@ def test_what_is_wrong_is_accused(
     shown = code.text(done, "vmlinux")
     assert shown.startswith("FAIL  vmlinux\n")
     assert f"{found[0]}  {found[1]} by hyp-stub" in shown
+
+
+def test_a_mask_at_el2_is_no_clobber_of_the_callers(tmp_path: Path) -> None:
+    """What an ``eret`` gives back is in SPSR_EL2."""
+    done = audited(tmp_path, ISS, "EVERY=msr daifclr, #3; msr daifset, #3; msr nzcv, x5")
+    assert [str(each) for each in done.findings] == []
 
 
 def test_the_abi_that_is_asked_for_is_the_one(tmp_path: Path) -> None:
