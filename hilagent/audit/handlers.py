@@ -19,13 +19,17 @@ from .instruction import read
 from .patches import Patches
 from .values import Value, constant, symbol
 
+_REFERENCE = "vectors_start"
 TABLES: Mapping[str, tuple[str, ...]] = {
-    "hyp-stub": ("__hyp_stub_vectors", "vectors_start"),
+    "hyp-stub": ("__hyp_stub_vectors", _REFERENCE),
     "trans-pgd": ("trans_pgd_stub_vectors",),
     "kvm": ("__kvm_nvhe___kvm_hyp_host_vector", "__kvm_hyp_host_vector"),
 }
 """By server the symbols that its vectors may stand at: kernels from 4.12 on, and ours.
 A table is 2 KiB aligned (Arm ARM D24.2.176, VBAR_EL2)."""
+
+_OURS: Mapping[str, str] = {"hyp-stub": "vectors_stub_start", "kvm": "vectors_kvm_start"}
+"""As :data:`TABLES`, of the payload: handlers whose tables it builds when it runs."""
 
 ENTRY = {"EL2t": 0x000, "EL2h": 0x200, "EL1h": 0x400}
 """Offset of the synchronous entry by origin (Arm ARM D1.4.1, "Vector tables")."""
@@ -105,27 +109,50 @@ class Entry:
     stack: int
 
 
-def tables(elf: Elf) -> dict[str, int]:
-    """Return the address of each server's vectors that ``elf`` has."""
+@dataclass(frozen=True)
+class Vectors:
+    """Where the vectors of one server are.
+
+    Attributes:
+        address: of the table of 16 entries, or of the handler, where there is no table.
+        ours: vectors of this program, which no kernel installs.
+    """
+
+    address: int
+    whole: bool = True
+    ours: bool = False
+
+    def entry(self, origin: str) -> int:
+        """Return where a synchronous exception from ``origin`` goes."""
+        return self.address + ENTRY[origin] if self.whole else self.address
+
+
+def tables(elf: Elf) -> dict[str, Vectors]:
+    """Return each server's vectors that ``elf`` has."""
     found = {}
     for server, names in TABLES.items():
         symbols = (elf.symbols.named(name) for name in names)
         aligned = (each for each in symbols if each is not None and each.address % 0x800 == 0)
         first = next(aligned, None)
         if first is not None:
-            found[server] = first.address
+            found[server] = Vectors(first.address, ours=first.name == _REFERENCE)
+    for server, name in _OURS.items():
+        handler = elf.symbols.named(name)
+        if handler is not None and server not in found:
+            found[server] = Vectors(handler.address, whole=False, ours=True)
     return found
 
 
-def entries(elf: Elf, patches: Patches, server: str, table: int) -> Iterator[Entry]:
-    """Yield what each of the 16 entries can do."""
+def entries(elf: Elf, patches: Patches, server: str, vectors: Vectors) -> Iterator[Entry]:
+    """Yield what each of the 16 entries can do, or the one handler that there is."""
     known: dict[int, Seen] = {}
     budget = Budget()
-    for offset in _ENTRIES:
-        here = read(elf, table + offset)
-        at = here.target if here is not None and here.flow == "branch" else table + offset
+    for offset in _ENTRIES if vectors.whole else (0,):
+        here = read(elf, vectors.address + offset)
+        jumps = here is not None and here.flow == "branch"
+        at = here.target if here is not None and jumps else vectors.address + offset
         if at not in known:
-            known[at] = follow(elf, patches, table + offset, budget=budget)
+            known[at] = follow(elf, patches, vectors.address + offset, budget=budget)
         seen = known[at]
         written = {register for way in seen.ways for register in _changed(way)}
         endings = sorted({_ending(elf, way) for way in seen.ways})
@@ -136,7 +163,7 @@ def entries(elf: Elf, patches: Patches, server: str, table: int) -> Iterator[Ent
 
 
 def serve(
-    elf: Elf, patches: Patches, profile: Profile, server: str, table: int
+    elf: Elf, patches: Patches, profile: Profile, server: str, vectors: Vectors
 ) -> Iterator[Served]:
     """Yield what each hcall of ``profile`` can do at ``server``; unknown ones last.
 
@@ -145,16 +172,15 @@ def serve(
     code compares with.
     """
     compared: set[int] = set()
-    budget = Budget()
+    budget, entry = Budget(), vectors.entry("EL1h")
     for contract in profile.hcalls(server):
         if contract.number is not None:
-            entry = table + ENTRY["EL1h"]
             served = serve_number(
                 elf, patches, profile, entry, contract, contract.number, budget=budget
             )
             compared |= served.seen.compared
             yield served
-    unknown, entry = profile.named(UNKNOWN, server), table + ENTRY["EL1h"]
+    unknown = profile.named(UNKNOWN, server)
     for number in unknown_numbers(profile, server, compared):
         yield serve_number(elf, patches, profile, entry, unknown, number, budget=budget)
 

@@ -15,7 +15,7 @@ from hilagent.elf.mapped import open_kernel
 from hilagent.elf.speaks import recognise_static
 
 from . import handlers, judge, live
-from .handlers import Entry, Served
+from .handlers import Entry, Served, Vectors
 from .judge import Broken
 from .live import Live
 from .patches import Alternative, Patches, read_patches
@@ -122,7 +122,7 @@ def audit(
         for name, table in tables.items():
             if name in chosen.servers:
                 progress(f"handlers of {name}")
-                servers.append(_server(elf, patches, chosen, name, table, ours=bool(server)))
+                servers.append(_server(elf, patches, chosen, name, table))
     progress("callers")
     callers = tuple(_callers(elf, patches, chosen, sites)) if chosen is not None else ()
     return Audit(elf, chosen, evidence, sites, tuple(servers), callers, unaccounted(patches))
@@ -142,7 +142,7 @@ def _callers(
 
 
 def _profile(
-    elf: Elf, tables: dict[str, int], named: str
+    elf: Elf, tables: dict[str, Vectors], named: str
 ) -> tuple[Profile | None, tuple[str, ...]]:
     if named:
         return abi.load(named), ("it was asked for",)
@@ -153,18 +153,16 @@ def _profile(
     return abi.load(spoken.profile), spoken.evidence
 
 
-def _server(
-    elf: Elf, patches: Patches, profile: Profile, name: str, table: int, *, ours: bool
-) -> Server:
-    served = tuple(handlers.serve(elf, patches, profile, name, table))
+def _server(elf: Elf, patches: Patches, profile: Profile, name: str, vectors: Vectors) -> Server:
+    served = tuple(handlers.serve(elf, patches, profile, name, vectors))
     broken: dict[tuple[str, str, str], Broken] = {}
     for each in served:
-        for found in judge.judge(elf, each, ours=ours):
+        for found in judge.judge(elf, each, ours=vectors.ours):
             key = (found.hcall, found.rule, found.what)
             if key not in broken or (found.proven and not broken[key].proven):
                 broken[key] = found
-    function = elf.symbols.function_at(table)
+    function = elf.symbols.function_at(vectors.address)
     return Server(
-        name, function.name if function else f"{table:#x}", table,
-        tuple(handlers.entries(elf, patches, name, table)), served, tuple(broken.values()),
+        name, function.name if function else f"{vectors.address:#x}", vectors.address,
+        tuple(handlers.entries(elf, patches, name, vectors)), served, tuple(broken.values()),
     )  # fmt: skip

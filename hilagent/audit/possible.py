@@ -11,7 +11,7 @@ from hilagent.abi import Contract, Profile
 from hilagent.elf import Elf
 
 from .follow import Way
-from .handlers import ENTRY, Served, Write, name_of, serve_number, tables, unknown_numbers
+from .handlers import Served, Vectors, Write, name_of, serve_number, tables, unknown_numbers
 from .instruction import read
 from .patches import Patches, read_patches
 from .values import symbol
@@ -37,16 +37,12 @@ class Possible:
 
 @dataclass(frozen=True)
 class Code:
-    """The vectors of one server in one file.
-
-    Attributes:
-        table: their address.
-    """
+    """The vectors of one server in one file."""
 
     elf: Elf
     profile: Profile
     server: str
-    table: int
+    vectors: Vectors
 
     @cached_property
     def patches(self) -> Patches:
@@ -75,7 +71,7 @@ class Code:
         """The synchronous entries of where hcalls are issued from, one of those that agree."""
         found: dict[int, int] = {}
         for origin in self.profile.servers[self.server].origins:
-            entry = self.table + ENTRY[origin]
+            entry = self.vectors.entry(origin)
             first = read(self.elf, entry)
             jumps = first is not None and first.flow == "branch"
             found.setdefault(first.target if first and jumps else entry, entry)
@@ -143,8 +139,8 @@ class Code:
 def code_of(elf: Elf, profile: Profile, server: str) -> Code | None:
     """Return the vectors of ``server`` in ``elf``, where they are alone or have its symbol."""
     found = tables(elf)
-    table = found.get(server, next(iter(found.values()), None))
-    return None if table is None else Code(elf, profile, server, table)
+    vectors = found.get(server, next(iter(found.values()), None))
+    return None if vectors is None else Code(elf, profile, server, vectors)
 
 
 def _way(served: Served, write: Write) -> Way | None:

@@ -18,6 +18,8 @@ from . import compile, sources
 from .mutants import MUTANTS, Mutant
 
 REFERENCES = {"reference-stub": "hyp-stub", "reference-kvm": "kvm"}
+BUILTIN_ABI = "iss-2015"
+"""What the vectors that travel within the payload speak."""
 _SYMBOLS = {"VECTORS_START": "vectors_start", "VECTORS_END": "vectors_end"}
 
 
@@ -55,8 +57,8 @@ class Builtin:
 
 
 def builtin() -> tuple[Builtin, ...]:
-    """Return what the payload's targets HYP_STUB and KVM are made of (``iss-2015``)."""
-    profile = abi.load("iss-2015")
+    """Return what the payload's targets HYP_STUB and KVM are made of."""
+    profile = abi.load(BUILTIN_ABI)
     source = sources.firmware_dir() / "vectors" / "iss.S"
     return tuple(
         Builtin(
@@ -101,7 +103,7 @@ def build(name: str, profile: abi.Profile | None = None) -> Vectors:
             f"no vectors named '{name}'",
             hint=f"perhaps {' or '.join(near)}" if near else f"there are {', '.join(REFERENCES)}",
         )
-    return _build(name, REFERENCES[name], profile or abi.load("iss-2015"), None)
+    return _build(name, REFERENCES[name], profile or abi.load(BUILTIN_ABI), None)
 
 
 def header(profile: abi.Profile, server: str) -> str:

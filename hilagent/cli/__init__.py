@@ -167,9 +167,9 @@ def _hvc(imm: int, cpu: int, origin: str, vectors: str, **chosen: Any) -> int:
 def _audit(kernel: str, abi: str, as_json: bool) -> int:
     """Say what the code of VMLINUX does with hcalls, without a board.
 
-    VMLINUX is a kernel with symbols, IMAGE+SYSTEM.MAP, a module, or vectors of
-    ours (reference-stub, mutant:NAME); or debian: Debian's own arm64 kernel, whose
-    vmlinux is fetched (1 GB). Exit code 1: its vectors break their contract.
+    VMLINUX is a kernel with symbols, IMAGE+SYSTEM.MAP, a module, or what is ours
+    (payload, reference-stub, mutant:NAME); or debian: Debian's own arm64 kernel,
+    whose vmlinux is fetched (1 GB). Exit code 1: its vectors break their contract.
     """
     from hilagent.cli.audit import audit
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from hilagent import abi
 from hilagent.audit.kernel import Audit
 from hilagent.audit.kernel import audit as look_at
-from hilagent.build import vectors
+from hilagent.build import payload, vectors
 from hilagent.build.progress import Progress
 from hilagent.build.vmlinux import debian_vmlinux
 from hilagent.cli.build import shown
@@ -19,7 +19,7 @@ from hilagent.elf.mapped import named
 from hilagent.report import code
 from hilagent.result import EXIT_OK, RENDERINGS, Verdict
 
-_DEBIAN = "debian"
+_DEBIAN, _PAYLOAD = "debian", "payload"
 
 
 def audit(name: str, profile: str, *, as_json: bool) -> int:
@@ -58,6 +58,9 @@ def _audit(name: str, profile: str, progress: Progress) -> Audit:
         built = vectors.build(name, chosen)
         return look_at(built.elf, profile=built.profile, server=built.server, progress=said)
     path, system_map = named(name)
+    if name == _PAYLOAD and not path.exists():
+        elf = payload.build_payload().elf
+        return look_at(elf, profile=profile or vectors.BUILTIN_ABI, progress=said)
     if name == _DEBIAN and not path.exists():
         path = debian_vmlinux(progress=progress)
     return look_at(path, system_map=system_map, profile=profile, progress=said)

@@ -39,6 +39,7 @@ _MACHINES = {
     "EM_X86_64": "x86-64", "EM_386": "32-bit x86", "EM_ARM": "32-bit Arm", "EM_RISCV": "RISC-V",
     "EM_PPC64": "64-bit PowerPC", "EM_S390": "S/390", "EM_MIPS": "MIPS",
 }  # fmt: skip
+_PACKED = {b"\x1f\x8b": "gunzip", b"\xfd7zX": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
 
 
 @dataclass(frozen=True)
@@ -172,13 +173,20 @@ def open_elf(path: Path) -> Elf:
         raise InputError(path, f"can't be read: {reason or error}") from error
 
 
+def packed_by(start: bytes) -> str:
+    """Return what unpacks a file that begins so: modules come as .ko.xz, Images as .gz."""
+    return next((tool for magic, tool in _PACKED.items() if start.startswith(magic)), "")
+
+
 def _read(path: Path, stream: Any, data: memoryview) -> Elf:
     from elftools.common.exceptions import ELFError
     from elftools.construct.core import ConstructError
     from elftools.elf.elffile import ELFFile
 
     if bytes(data[:4]) != b"\x7fELF":
-        raise InputError(path, "not an ELF file: a vmlinux was expected")
+        tool = packed_by(bytes(data[:4]))
+        found = f"it is compressed; unpack it ({tool})" if tool else "a vmlinux was expected"
+        raise InputError(path, f"not an ELF file: {found}")
     try:
         elf = ELFFile(stream)
         kind = _kind(path, elf)

@@ -17,13 +17,12 @@ from pathlib import Path
 
 from hilagent.errors import InputError
 
-from .file import Elf, Section, open_elf
+from .file import Elf, Section, open_elf, packed_by
 from .symbols import Symbol, Symbols
 
 _MAGIC_AT, _MAGIC, _SIZE_AT = 56, b"ARM\x64", 16
 _LINE = re.compile(rb"([0-9a-f]{16}) ([A-Za-z]) ([\x21-\x7e]{1,512})")
 _MOST_MAP = 1 << 28
-_GZIP = b"\x1f\x8b"
 _HEADER = 64
 
 
@@ -102,7 +101,8 @@ def _symbols(path: Path) -> Iterator[Symbol]:
 def _flat(path: Path, system_map: Path, symbols: Sequence[Symbol]) -> Section:
     start = _start(path)
     if start[_MAGIC_AT : _MAGIC_AT + 4] != _MAGIC:
-        packed = ": it is compressed; unpack it (gunzip)" if start[:2] == _GZIP else ""
+        tool = packed_by(start)
+        packed = f": it is compressed; unpack it ({tool})" if tool else ""
         raise InputError(path, f"neither an ELF file nor an arm64 Image{packed}")
     named = {each.name: each.address for each in symbols}
     if not {"_text", "_end"} <= named.keys():

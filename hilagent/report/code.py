@@ -25,6 +25,8 @@ LEGEND = (
 _KINDS = {"hcall": "hcalls", "kvm": "calls of KVM's own", "smccc": "SMCCC", "xen": "Xen",
           "unknown": "unknown"}  # fmt: skip
 _MOST = 5
+_FEW = 12
+"""So many sites are shown whatever they are."""
 _OTHERS = ("v", "SP", "EL2", "other")
 
 
@@ -43,9 +45,12 @@ def _head(done: Audit, name: str) -> str:
     lines = [f"{word}  {scrub_line(name, limit=70)}"]
     if done.profile is None:
         return f"{lines[0]}\n      no vectors in it, and no ABI to hold it against (--abi)"
-    served = ", ".join(server.name for server in done.servers) or "no vectors in it"
-    found = _count(len(done.findings), "breach", "breaches") if done.findings else "no breach"
-    lines += _wrap(f"{found} of {done.profile.name} in the code of {served}", 6)
+    if not done.servers:
+        lines += _wrap(f"no vectors in it; its hcalls by {done.profile.name}", 6)
+    else:
+        served = ", ".join(server.name for server in done.servers)
+        found = _count(len(done.findings), "breach", "breaches") if done.findings else "no breach"
+        lines += _wrap(f"{found} of {done.profile.name} in the code of {served}", 6)
     open_ = sum(found.state == "may be live" for _, found in _asked(done))
     if open_:
         lines += _wrap(f"{open_} of {len(_asked(done))} registers may be live behind an hcall", 6)
@@ -92,8 +97,9 @@ def _sites(done: Audit) -> str:
     kinds: Counter[str] = Counter(site.kind for site in done.sites)
     said = ", ".join(f"{kinds[kind]} {_KINDS[kind]}" for kind in _KINDS if kinds[kind])
     lines = [f"Sites     {len(done.sites)}{': ' if said else ''}{said}"]
+    few = len(done.sites) <= _FEW
     for site in done.sites:
-        if site.kind in ("hcall", "unknown"):
+        if few or site.kind in ("hcall", "unknown"):
             lines.append(f"  {_site(site)}"[:WIDTH].rstrip())
     for each in done.unaccounted:
         lines += _wrap(

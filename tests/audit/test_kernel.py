@@ -19,6 +19,7 @@ from hilagent.build.kernel import cached
 from hilagent.build.progress import Progress
 from hilagent.report import code
 from tests.elf.kernels import ISS, X0, flat, kernel, stripped
+from tests.elf.objects import assembled
 
 SLOW_HOST = 3
 """How much slower than an idle one the host may be."""
@@ -167,6 +168,36 @@ def test_what_is_no_kernel_is_said_in_one_line(
     said = capsys.readouterr().err
     assert str(tmp_path / "vmlinux") in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("magic", "tool"), [("fd377a58", "unxz"), ("1f8b", "gunzip")])
+def test_what_is_compressed_is_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], magic: str, tool: str
+) -> None:
+    (tmp_path / "trng.ko.xz").write_bytes(bytes.fromhex(magic) + bytes(100))
+    assert cli.main(["audit", str(tmp_path / "trng.ko.xz")]) == 2
+    assert f"it is compressed; unpack it ({tool})" in capsys.readouterr().err
+
+
+def test_the_payloads_own_vectors_are_audited(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["audit", "payload", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [server["name"] for server in said["servers"]] == ["hyp-stub", "kvm"]
+    for server in said["servers"]:
+        named = {each["hcall"]: set(each["writes"]) for each in server["hcalls"]}
+        assert named["HVC_GET_VECTORS"] == {"x0", "x17", "x18"}
+        assert len(server["entries"]) == 1
+
+
+def test_a_module_has_sites_and_no_vectors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = assembled(tmp_path, "\t.text\nf:\tmov x0, #7\n\thvc #5\n\tret\n", "module.S")
+    assert cli.main(["audit", str(module), "--abi", "iss-6.12"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("----")
+    assert "no vectors in it; its hcalls by iss-6.12" in said
+    assert "hvc #0x5  HVC_RESET_VECTORS" in said
 
 
 _CALLER = """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import posixpath
 import re
 import resource
@@ -16,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from hilagent.audit.kernel import audit
-from hilagent.build import compile
-from hilagent.build.vmlinux import debian_vmlinux
+from hilagent.build import compile, debian
+from hilagent.build.kernel import build_kernel
+from hilagent.build.vmlinux import debian_vmlinux, extract
 from tests.audit.test_hostile import KERNELS, KINDS, MOST_AUDIT_S, SLOW, audit_them, survive
 from tests.elf.kernels import kernel
 from tests.long.conftest import Tell
@@ -138,3 +140,21 @@ def _lines(path: Path, addresses: list[int]) -> list[tuple[str, str]]:
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     parts = [line.partition(" (")[0].rpartition(":") for line in said.splitlines()]
     return [(posixpath.normpath(file), line) for file, _, line in parts]
+
+
+def test_the_sites_of_debians_modules_are_those_of_objdump(tmp_path: Path, tell: Tell) -> None:
+    """One of its 4,351 modules issues calls itself: arm_smccc_trng. Others have none."""
+    (package,) = debian.fetch([f"linux-image-{build_kernel('debian').release}"])
+    found: dict[str, int] = {}
+    for name in ("arm_smccc_trng", "optee", "af_key"):
+        packed, module = tmp_path / f"{name}.ko.xz", tmp_path / f"{name}.ko"
+        extract(package.deb, f"*/{packed.name}", packed)
+        module.write_bytes(lzma.decompress(packed.read_bytes()))
+        sites = audit(module).sites
+        written = _disassembled(module)
+        assert {(site.issues, site.immediate) for site in sites} == {each[1:] for each in written}
+        assert len(sites) == len(written)
+        found[name] = len(sites)
+    said = ", ".join(f"{name} {count}" for name, count in found.items())
+    tell("sites of Debian's modules", "objdump's", said)
+    assert found["arm_smccc_trng"] == 2
