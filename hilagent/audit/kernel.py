@@ -10,9 +10,10 @@ from pathlib import Path
 from hilagent import abi
 from hilagent.abi import Profile
 from hilagent.elf import Elf
-from hilagent.elf.cut import cut
+from hilagent.elf.cut import NEEDED, cut
 from hilagent.elf.mapped import open_kernel
 from hilagent.elf.speaks import recognise_static
+from hilagent.errors import InputError
 
 from . import handlers, judge, live
 from .handlers import Entry, Served, Vectors
@@ -110,6 +111,9 @@ def audit(
     """
     progress("symbols and tables")
     elf = open_kernel(path, system_map)
+    if elf.kind == "vmlinux" and not elf.symbols:
+        raise InputError(path, "it has no symbols: neither vectors nor functions have names",
+                         hint=NEEDED)  # fmt: skip
     patches = read_patches(elf)
     tables = handlers.tables(elf)
     if server:

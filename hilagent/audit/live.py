@@ -194,7 +194,9 @@ class _Search:
         is read all the same is one that never runs: mas_descend_adopt of Linux 6.1 has some.
         """
         owner = self.program.owner(context) if 9 <= self.register <= 18 and context >= 0 else None
-        return owner is not None and owner.address == context and is_compiled(owner)
+        if owner is None or owner.address != context:
+            return False
+        return is_compiled(owner) or not self.program.has_units
 
     def _written(self, here: _State) -> None:
         """Judge what a callback may write in place of the instruction."""
@@ -292,6 +294,9 @@ class _Search:
         if function.is_global and outside and self.register in _SCRATCH:
             self._standard[function.name] = None
             sites = [site for site in sites if not is_compiled(owners[site])]
+        elif function.is_global and not self.program.has_units and self.register in _SCRATCH:
+            self._doubt(here, f"{function.name} returns, to its own unit or not: no symbol tells")
+            return
         elif function.address in self.program.taken:
             self._doubt(here, f"{function.name} may be called by its address")
         elif not sites and len(self.program.handing_over(function)) == 1:

@@ -78,6 +78,11 @@ class Program:
         """The first place that has x18 as the shadow call stack's pointer; None without."""
         return shadow_call_stack(self.elf)
 
+    @cached_property
+    def has_units(self) -> bool:
+        """Whether symbols tell which unit code is from: a System.map has no such."""
+        return any(function.unit for function in self.elf.symbols.functions)
+
     def owner(self, address: int) -> Function | None:
         """Return the function that an instruction belongs to.
 

@@ -33,7 +33,7 @@ MOST = 0x10000
 """Bytes of the payload's slot: SLOT_SIZE of firmware/payload/lab.h."""
 NEEDED = (
     "give a vmlinux with its symbols, or a stripped one or an Image with its System.map:"
-    " vmlinux:IMAGE+SYSTEM.MAP"
+    " IMAGE+SYSTEM.MAP"
 )
 By = Literal["immediate", "x0"]
 ALL_BITS = (1 << 64) - 1

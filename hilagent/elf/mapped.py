@@ -10,9 +10,10 @@ from __future__ import annotations
 import mmap
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, pairwise
 from pathlib import Path
 
 from hilagent.errors import InputError
@@ -24,6 +25,11 @@ _MAGIC_AT, _MAGIC, _SIZE_AT = 56, b"ARM\x64", 16
 _LINE = re.compile(rb"([0-9a-f]{16}) ([A-Za-z]) ([\x21-\x7e]{1,512})")
 _MOST_MAP = 1 << 28
 _HEADER = 64
+_INIT = (
+    ("__inittext_begin", "__exittext_end"), ("_sinittext", "_einittext"),
+    ("__inittext_begin", "__inittext_end"),
+)  # fmt: skip
+"""By kernel; behind the code the last has data too."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,14 @@ def open_kernel(path: Path, system_map: Path | None = None) -> Elf:
         if _start(path)[_MAGIC_AT : _MAGIC_AT + 4] == _MAGIC:
             raise InputError(
                 path, "an Image, which has no symbols",
-                hint=f"give its System.map too: vmlinux:{path}+SYSTEM.MAP",
+                hint=f"give its System.map too: {path}+SYSTEM.MAP",
             )  # fmt: skip
         return open_elf(path)
     symbols = tuple(_symbols(system_map))
     if _start(path)[:4] == b"\x7fELF":
         found = open_elf(path)
         return Mapped(found.path, found.kind, found.sections, symbols)
-    return Mapped(path, "vmlinux", (_flat(path, system_map, symbols),), symbols)
+    return Mapped(path, "vmlinux", tuple(_flat(path, system_map, symbols)), symbols)
 
 
 def _start(path: Path) -> bytes:
@@ -98,7 +104,8 @@ def _symbols(path: Path) -> Iterator[Symbol]:
         )  # fmt: skip
 
 
-def _flat(path: Path, system_map: Path, symbols: Sequence[Symbol]) -> Section:
+def _flat(path: Path, system_map: Path, symbols: Sequence[Symbol]) -> Iterator[Section]:
+    """Yield the parts of an Image, with instructions and without."""
     start = _start(path)
     if start[_MAGIC_AT : _MAGIC_AT + 4] != _MAGIC:
         tool = packed_by(start)
@@ -117,6 +124,33 @@ def _flat(path: Path, system_map: Path, symbols: Sequence[Symbol]) -> Section:
         )
     with path.open("rb") as stream:
         data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-    return Section(
-        1, path.name, "SHT_PROGBITS", named["_text"], len(data), data, executable=True, loaded=True
-    )
+    ranges = _code(named) or [(named["_text"], named["_text"] + len(data))]
+    ends = sorted({named["_text"], named["_text"] + len(data), *chain.from_iterable(ranges)})
+    for index, (first, end) in enumerate(pairwise(ends), 1):
+        part = data[first - named["_text"] : end - named["_text"]]
+        code = any(low <= first < high for low, high in ranges)
+        yield Section(
+            index, path.name, "SHT_PROGBITS", first, len(part), part, executable=code, loaded=True
+        )
+
+
+def _code(named: Mapping[str, int]) -> list[tuple[int, int]]:
+    """Return where an Image has instructions, by the names of arch/arm64/kernel/vmlinux.lds.S.
+
+    Besides .text and the code of the boot there are pieces among the read-only data, each
+    between two names. Empty where the names say nothing.
+    """
+    init = next((pair for pair in _INIT if named.keys() >= set(pair)), _INIT[0])
+    pairs = [("_text", "_etext"), init]
+    pairs += [(name, f"{name[:-6]}_end") for name in named if name.endswith("_text_start")]
+    pairs.append(("__relocate_new_kernel_start", "__relocate_new_kernel_end"))
+    known = [(named[a], named[b]) for a, b in pairs if a in named and b in named]
+    inside = [pair for pair in known if named["_text"] <= pair[0] < pair[1] <= named["_end"]]
+    if "_etext" not in named:
+        return []
+    return [
+        (first, end)
+        for first, end in inside
+        if not any(low <= first and end <= high and (low, high) != (first, end)
+                   for low, high in inside)
+    ]  # fmt: skip

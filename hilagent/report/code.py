@@ -101,11 +101,13 @@ def _sites(done: Audit) -> str:
     for site in done.sites:
         if few or site.kind in ("hcall", "unknown"):
             lines.append(f"  {_site(site)}"[:WIDTH].rstrip())
-    for each in done.unaccounted:
+    for each in done.unaccounted[:_MOST]:
         lines += _wrap(
             f"at {name_of(done.elf, each.original)}: {', '.join(each.callback)} may write an hvc"
             " at boot; it isn't known here", 2,
         )  # fmt: skip
+    if len(done.unaccounted) > _MOST:
+        lines.append(f"  and {len(done.unaccounted) - _MOST} more such places, see --json")
     return "\n".join(lines)
 
 

@@ -17,9 +17,10 @@ from hilagent import cli
 from hilagent.audit.kernel import Audit, audit
 from hilagent.build.kernel import cached
 from hilagent.build.progress import Progress
+from hilagent.elf.mapped import open_kernel
 from hilagent.report import code
 from tests.elf.kernels import ISS, X0, flat, kernel, stripped
-from tests.elf.objects import assembled
+from tests.elf.objects import assembled, linked
 
 SLOW_HOST = 3
 """How much slower than an idle one the host may be."""
@@ -158,6 +159,67 @@ def test_a_stripped_kernel_is_given_with_its_map(tmp_path: Path) -> None:
     path = kernel(tmp_path, ISS)
     _, listing = flat(path)
     assert cli.main(["audit", f"{stripped(path)}+{listing}"]) == 0
+
+
+def test_without_symbols_it_says_what_is_needed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["audit", str(stripped(kernel(tmp_path, ISS)))]) == 2
+    said = capsys.readouterr().err
+    assert "it has no symbols" in said
+    assert "IMAGE+SYSTEM.MAP" in said
+
+
+_MISTAKEN = """
+	.text
+	.globl	_text, _end, _etext, __hyp_stub_vectors
+	.balign	0x1000
+_text:
+	.globl	f, g
+	.type	f, %function
+f:	hvc	#2
+	ret
+	.size	f, . - f
+	.type	g, %function
+g:	stp	x29, x30, [sp, #-16]!
+	bl	f
+	ENDS
+	.size	g, . - g
+	.balign	0x1000
+_etext:
+	.data
+	.balign	0x1000
+	mov	x0, x17		/* no instruction, though it looks like a call and a read */
+	bl	f
+	mov	x0, x17
+	.balign	0x1000
+_end:
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "x17"),
+    [("mov x17, #0; ldp x29, x30, [sp], #16; ret", "may be live"),
+     ("mov x0, x17; ldp x29, x30, [sp], #16; ret", "may be live")],
+)  # fmt: skip
+def test_nobody_is_accused_by_an_image(tmp_path: Path, ends: str, x17: str) -> None:
+    """Its symbols tell neither data in code nor units, so that no standard is sure to hold."""
+    made = assembled(tmp_path, _MISTAKEN, "image.S", f"-DENDS={ends}")
+    path = linked(tmp_path, made, flags=("-Ttext=0xffff800080010000", "-e", "0"))
+    image, listing = flat(path)
+    done = audit(image, system_map=listing, profile="iss-6.12")
+    (caller,) = done.callers
+    assert caller.registers["x17"].state == x17
+    assert done.relied_on == ()
+
+
+def test_data_of_an_image_is_no_code(tmp_path: Path) -> None:
+    made = assembled(tmp_path, _MISTAKEN, "image.S", "-DENDS=ret")
+    path = linked(tmp_path, made, flags=("-Ttext=0xffff800080010000", "-e", "0"))
+    image, listing = flat(path)
+    elf = open_kernel(image, listing)
+    assert [(s.address, s.end) for s in elf.code] == [(0xFFFF800080010000, 0xFFFF800080011000)]
+    assert elf.at(0xFFFF800080011000) is not None
 
 
 def test_what_is_no_kernel_is_said_in_one_line(

@@ -188,7 +188,7 @@ def test_an_image_alone_and_a_foreign_map_are_refused(tmp_path: Path) -> None:
     image, listing = flat(kernel(tmp_path, X0))
     with pytest.raises(InputError, match="an Image, which has no symbols") as seen:
         open_kernel(image)
-    assert f"vmlinux:{image}+SYSTEM.MAP" in seen.value.hint
+    assert f" {image}+SYSTEM.MAP" in seen.value.hint
     text = listing.read_text()
     for broken, said in (
         (re.sub(r"\w{16}( . _end)", r"ffff8000800fffff\1", text), "not of one build"),
