@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hilagent.elf import Elf
 
+from . import privileged
 from .instruction import Instruction, read
 from .patches import Patches
 from .values import Flags, Value, constant, symbol
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MOST_STEPS = 20_000
 """Instructions that are followed from one entry; what needs more is given up."""
 MOST_PATH = 2_000
+TOO_MANY = "too many ways through it"
 MOST_IN_ALL, LEAST_STEPS = 100_000, 200
 """From all entries of a table, and what each of them gets all the same: Debian's takes 20,000."""
 _Place = int
@@ -78,6 +80,7 @@ class State:
         return (
             tuple(self.x), self.sp, self.flags, frozenset(self.system.items()),
             frozenset(self.memory.items()), frozenset(self.vectors),
+            tuple((call.target, call.args) for call in self.called),
         )  # fmt: skip
 
 
@@ -221,7 +224,7 @@ class _Follower:
             self._from_where.append({came})
             before = len(self._seen.ways)
             if len(self._states) > self._most or length > MOST_PATH:
-                self._ended("given up", at, state, "too many ways through it")
+                self._ended("given up", at, state, TOO_MANY)
                 self._out.add(here)
                 if len(self._states) > self._most:
                     return self._seen
@@ -287,8 +290,15 @@ class _Follower:
         elif here.flow == "stop":
             self._ended("given up" if here.name == ".word" else "fault", at, state, here.text)
         else:
+            if here.name in ("hvc", "svc"):
+                self._ended("given up", at, state, f"{here.text}, to its own vectors")
+                return
             if here.flow == "next":
                 self._step(at, here, state)
+            elif self._goes_into(here):
+                state.x[30], state.because[30] = constant(at + 4), at
+                yield here.target, state
+                return
             else:
                 self._call(at, here, state)
             yield from self._next(at, state)
@@ -328,6 +338,13 @@ class _Follower:
         else:
             yield here.target, state
 
+    def _goes_into(self, here: Instruction) -> bool:
+        """Whether what is called is code in assembler, which keeps to no standard."""
+        if here.flow != "call" or not self._elf.symbols.mapped:
+            return False  # no symbol tells
+        function = self._elf.symbols.function_at(here.target)
+        return function is not None and not function.is_compiled
+
     def _call(self, at: int, here: Instruction, state: State) -> None:
         target = constant(here.target) if here.flow == "call" else state.x[here.register]
         if here.flow == "call":
@@ -342,6 +359,7 @@ class _Follower:
     def _ended(
         self, how: Ending, at: int, state: State, why: str = "", target: Value | None = None
     ) -> None:
+        privileged.select_stack(state, 1)
         self._seen.ways.append(
             Way(
                 how, at, tuple(state.x), state.sp, dict(state.system), dict(state.because),

@@ -41,6 +41,8 @@ _PSTATE = frozenset({"DAIF", "NZCV", "SPSEL", "PAN", "UAO", "DIT", "SSBS", "TCO"
 EXCEPTION = frozenset({"FAR_EL2", "ESR_EL2", "ELR_EL2", "SPSR_EL2", "HPFAR_EL2", *_PSTATE})
 """What an exception overwrites anyway, so that nobody's state is in it."""
 _BITS = range(3, 16)
+_SMCCC = (0x8000_0000, 0x8400_0000, 0xC400_0001, 0xC600_0000)
+"""Function ids of SMCCC (Arm DEN0028): x0 holds such where somebody else is called."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Served:
     """What one hcall can do at one server, by the code.
 
     Attributes:
-        number: the one that it was followed with.
+        number: the one that it was followed with; -1 for any.
         ways: every way out; ``seen``: what was met on all of them.
         writes: by register, GPRs first; EL2's own registers by their names.
         results: what x0 can hold where it returns.
@@ -189,9 +191,13 @@ def unknown_numbers(profile: Profile, server: str, compared: Iterable[int]) -> I
     """Yield the numbers that stand for all that a server doesn't serve."""
     known = {each.number for each in profile.hcalls(server) if each.number is not None}
     flipped = {number ^ 1 << bit for number in known for bit in _BITS}
+    most = 0xFFFF
+    if profile.selector == "x0":
+        most = (1 << 64) - 1
+        flipped |= {min(known) ^ 1 << bit for bit in range(16, 64)} | {most, *_SMCCC}
     asked = {max(known) + 1, 0xFFFF, *flipped, *compared}
     for number in sorted(asked):
-        if 0 <= number <= 0xFFFF and number not in known:
+        if 0 <= number <= most and number not in known:
             yield number
 
 
@@ -201,7 +207,7 @@ def serve_number(
     profile: Profile,
     entry: int,
     contract: Contract,
-    number: int,
+    number: int | None,
     *,
     any_immediate: bool = False,
     budget: Budget | None = None,
@@ -210,13 +216,16 @@ def serve_number(
 
     Args:
         entry: address of the synchronous entry of where it is issued from.
+        number: None for one that isn't known either.
         any_immediate: where x0 names it, the immediate beside it may be any.
         budget: shared by entries that are followed for one report.
     """
     by_immediate = profile.selector == "immediate"
-    esr = constant(_HVC64 | (number if by_immediate else 0))
-    given = {} if by_immediate else {0: constant(number)}
-    system = {"ESR_EL2": symbol("ESR_EL2") if any_immediate and not by_immediate else esr}
+    esr = constant(_HVC64 | (number if by_immediate and number is not None else 0))
+    given = {} if by_immediate or number is None else {0: constant(number)}
+    if number is None or (any_immediate and not by_immediate):
+        esr = symbol("ESR_EL2")
+    system = {"ESR_EL2": esr}
     seen = follow(elf, patches, entry, system=system, x=given, budget=budget)
     homes = [way for way in seen.ways if way.ending in ("eret", "enters")]
     writes: dict[str, Write] = {}
@@ -232,7 +241,8 @@ def serve_number(
     )
     ordered = {register: writes[register] for register in sorted(writes, key=_order)}
     return Served(
-        contract.server, contract, number, seen, ordered, results, tuple(dict.fromkeys(unproven)),
+        contract.server, contract, -1 if number is None else number, seen, ordered, results,
+        tuple(dict.fromkeys(unproven)),
     )  # fmt: skip
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,6 +75,27 @@ _FLOWS: dict[str, Flow] = {
 }  # fmt: skip
 
 
+_QUIET = frozenset(
+    (
+        "nop", "hint", "bti", "isb", "dsb", "dmb", "sb", "ssbb", "pssbb", "csdb", "esb", "psb",
+        "tsb", "dgh", "clrex", "yield", "wfe", "wfi", "wfet", "wfit", "sev", "sevl", "prfm",
+        "prfum", "tlbi", "dc", "ic", "at", "sys", "msr", "cmp", "cmn", "tst", "ccmp", "ccmn",
+        "fcmp", "fcmpe", "fccmp", "fccmpe", "rmif", "setf8", "setf16", "cfinv", "axflag",
+        "xaflag", "smc", "hvc", "svc",
+    )
+)  # fmt: skip
+"""What writes no register that capstone could name. Of others it says nothing where it doesn't
+know (of ``ldlar``, ``irg`` or ``sqrdmlah``, say): such are not followed."""
+_MANY = re.compile(r"ld[1-4]r?")
+
+
+def _unknown(name: str, flow: Flow, written: Sequence[object]) -> bool:
+    """Whether it isn't known what an instruction writes; stores write memory."""
+    if name in ("ld64b", "smstart", "smstop"):
+        return True
+    return flow == "next" and not written and name not in _QUIET and not name.startswith("st")
+
+
 def _vectors_of_a_length(word: int) -> bool:
     """Whether it is SVE or SME (Arm ARM C4.1): capstone doesn't say what those write."""
     kind = word >> 25 & 15
@@ -135,9 +158,14 @@ def _decoded(code: bytes, address: int) -> Instruction:
     indirect = flow in ("indirect call", "jump", "return")
     register = operands[0].register if indirect and operands else 30
     written = [str(found.reg_name(each)) for each in found.regs_access()[1]]
+    text = f"{found.mnemonic} {found.op_str}".strip()
+    if _unknown(name, flow, [*written, *_loaded(word)]):
+        return Instruction(address, word, ".word", text, (), "stop")
+    if _MANY.fullmatch(name):
+        written += [str(found.reg_name(each.reg)) for each in found.operands if each.reg]
     direct = flow in ("branch", "conditional", "call")
     return Instruction(
-        address, word, name, f"{found.mnemonic} {found.op_str}".strip(), operands, flow,
+        address, word, name, text, operands, flow,
         condition or _conditions(found), operands[-1].number % (1 << 64) if direct else 0, register,
         (*(_gpr(name)[0] for name in written), *_loaded(word)),
         tuple(int(name[1:]) for name in written if name[0] in "vqdshb" and name[1:].isdigit()),

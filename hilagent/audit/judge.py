@@ -94,7 +94,9 @@ def _kernels(served: Served) -> Iterator[Broken]:
     ways = [way for way in served.ways if not way.patched]
     if any(way.ending == "given up" for way in served.ways):
         return
-    if contract.effect == "finalise" and not any("HCR_EL2" in w.system for w in served.ways):
+    # HVC_VHE_RESTART, as it was called before, needs CONFIG_ARM64_VHE.
+    finalises = contract.effect == "finalise" and contract.hcall == "HVC_FINALISE_EL2"
+    if finalises and not any("HCR_EL2" in w.system for w in served.ways):
         at, found = min(way.at for way in served.ways), "nothing that could: HCR_EL2 is not written"
         yield undone("dispatch", "effect", "finalises", found, at)
     if contract.effect == "restart" and "SCTLR_EL2" in contract.el2_changes:
@@ -162,8 +164,11 @@ def _dispatch(contract: Contract, way: Way, effect: tuple[str, str]) -> Iterator
     if wanted == "restart":
         yield from _arrival(contract, way)
     elif wanted == "call":
-        call = next(call for call in way.called if call.target.symbol == register)
+        call, *more = (call for call in way.called if call.target.symbol.startswith("x"))
         yield from _arguments(contract, call.args, call.address)
+        if more:
+            found = f"calls {more[0].target} after that"
+            yield "dispatch", "effect", promise(contract), found, more[0].address
 
 
 def _arrival(contract: Contract, way: Way) -> Iterator[_Said]:

@@ -82,6 +82,18 @@ class Audit:
         return tuple(each for server in self.servers for each in server.broken if each.proven)
 
     @property
+    def unfinished(self) -> bool:
+        """Whether an hcall's handler could not be followed to its end: it may do anything.
+
+        What finalises isn't held against a contract anyway.
+        """
+        return any(
+            each.unproven and each.contract.effect != "finalise"
+            for server in self.servers
+            for each in server.served
+        )
+
+    @property
     def relied_on(self) -> tuple[tuple[Site, str, Live], ...]:
         """What callers certainly read though their hcall gives it away."""
         return tuple(

@@ -10,7 +10,7 @@ from functools import cached_property
 from hilagent.abi import Contract, Profile
 from hilagent.elf import Elf
 
-from .follow import Way
+from .follow import Budget, Way
 from .handlers import Served, Vectors, Write, name_of, serve_number, tables, unknown_numbers
 from .instruction import read
 from .patches import Patches, read_patches
@@ -56,15 +56,11 @@ class Code:
         """
         return self._joined(self._served(contract))
 
-    def at(self, contract: Contract, number: int) -> Possible:
-        """Return what an hvc of this number can change, whatever else names it."""
-        each = (
-            serve_number(
-                self.elf, self.patches, self.profile, entry, contract, number, any_immediate=True
-            )
-            for entry in self._entries
+    def at(self, contract: Contract, number: int | None) -> Possible:
+        """Return what an hvc of this number can change, whatever else names it; None: any."""
+        return self._joined(
+            self._one(entry, contract, number, any_immediate=True) for entry in self._entries
         )
-        return self._joined(each)
 
     @cached_property
     def _entries(self) -> tuple[int, ...]:
@@ -97,20 +93,36 @@ class Code:
         ]
         return frozenset(number for each in served for number in each.seen.compared)
 
-    def _one(self, entry: int, contract: Contract, number: int) -> Served:
-        return serve_number(self.elf, self.patches, self.profile, entry, contract, number)
+    @cached_property
+    def _budget(self) -> Budget:
+        return Budget()
+
+    def _one(
+        self, entry: int, contract: Contract, number: int | None, *, any_immediate: bool = False
+    ) -> Served:
+        return serve_number(
+            self.elf, self.patches, self.profile, entry, contract, number,
+            any_immediate=any_immediate, budget=self._budget,
+        )  # fmt: skip
 
     def _joined(self, served: Iterable[Served]) -> Possible:
         writes: dict[str, Write] = {}
         where: dict[str, str] = {}
         unproven: dict[str, None] = {}
         for each in served:
-            unproven |= dict.fromkeys(each.unproven)
+            unproven |= dict.fromkeys((*each.unproven, *self._trusted(each)))
+            if unproven:
+                break
             for register, write in self._written(each):
                 if register not in writes:
                     writes[register] = write
                     where[register] = self._where(each, write)
         return Possible(writes, where, tuple(unproven))
+
+    def _trusted(self, served: Served) -> Iterator[str]:
+        """Yield the calls that are only taken to keep to the procedure-call standard."""
+        for at, name in served.seen.calls.items():
+            yield f"{name} is called at {name_of(self.elf, at)}, and isn't followed"
 
     def _written(self, served: Served) -> Iterator[tuple[str, Write]]:
         for register, write in served.writes.items():

@@ -357,7 +357,7 @@ class Program:
 
 def is_compiled(function: Function | None) -> bool:
     """Whether a compiler made it: its unit is a C file. An unknown unit counts as assembler."""
-    return function is not None and function.unit.endswith(".c")
+    return function is not None and function.is_compiled
 
 
 def places_of(patches: Patches) -> set[int]:

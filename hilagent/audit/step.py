@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hilagent.elf import Elf
 
+from . import privileged
 from .instruction import Instruction, Operand
 from .values import Flags, Value, constant, symbol
 
@@ -20,37 +21,14 @@ if TYPE_CHECKING:
 
 _MASK = (1 << 64) - 1
 _SP, _ZERO = 31, 32
-_ALL_MASKED = 0x3C0
-"""DAIF in the register of that name."""
 _CALLEE_MAY_CHANGE = (*range(19), 30)
 _NOTHING = frozenset(
-    [
-        "nop",
-        "isb",
-        "dsb",
-        "dmb",
-        "hint",
-        "bti",
-        "tlbi",
-        "dc",
-        "ic",
-        "clrex",
-        "sb",
-        "csdb",
-        "esb",
-        "prfm",
-        "prfum",
-        "yield",
-        "wfe",
-        "wfi",
-        "sev",
-        "pacibsp",
-        "paciasp",
-        "autiasp",
-        "autibsp",
-        "xpaclri",
-    ]
-)
+    (
+        "nop", "isb", "dsb", "dmb", "hint", "bti", "tlbi", "ic", "clrex", "sb", "csdb", "esb",
+        "prfm", "prfum", "yield", "wfe", "wfi", "sev", "sevl", "dgh", "psb", "tsb", "wfet",
+        "wfit",
+    )
+)  # fmt: skip
 Compute = Callable[[int, int], int]
 _LOGIC: dict[str, Compute] = {
     "and": lambda a, b: a & b, "orr": lambda a, b: a | b, "eor": lambda a, b: a ^ b,
@@ -71,9 +49,10 @@ class Stepper:
         """Do what ``here`` does, other than flow."""
         if here.name in _NOTHING:
             return
-        if here.name == "at":  # its answer is in PAR_EL1 (Arm ARM D8.15)
-            state.system["PAR_EL1"] = self._seen.fresh(at, "code", state)
+        if privileged.does(at, here, state, self._seen):
             return
+        if here.vectors or here.name.startswith("f"):  # what it adds to FPSR, if anything
+            state.system["FPSR"] = self._seen.fresh(at, "callee", state)
         for vector in here.vectors:
             state.vectors.setdefault(vector, at)
         special = _SPECIAL.get(here.name)
@@ -85,10 +64,6 @@ class Stepper:
             return
         for register in here.writes:
             self._set(at, state, register, self._seen.fresh(at, "code", state))
-        if here.text.startswith("msr spsel"):
-            state.sp = self._seen.fresh(at, "code", state)
-        elif here.text.startswith("msr daif"):
-            self._mask(here, state)
         state.flags = Flags()
 
     def decides(self, here: Instruction, state: State) -> bool | None:
@@ -267,7 +242,10 @@ class Stepper:
 
     def _read_system(self, at: int, here: Instruction, state: State) -> bool:
         to, source = here.operands
-        value = state.system.get(source.name, symbol(source.name or f"system@{at:#x}"))
+        name = source.name or f"system@{at:#x}"
+        if name.startswith("RNDR"):
+            state.flags = Flags()
+        value = state.system.get(name, privileged.AT_FIRST.get(name, symbol(name)))
         self._set(at, state, to.register, value)
         return True
 
@@ -275,6 +253,7 @@ class Stepper:
         to, source = here.operands
         if source.kind == "register":
             state.system[to.name] = self._value(source, state)
+            state.flags = Flags() if to.name == "NZCV" else state.flags
         return True
 
     def _address(self, at: int, here: Instruction, state: State) -> bool:
@@ -289,19 +268,13 @@ class Stepper:
 
     # -- memory ------------------------------------------------------------------------
 
-    def _mask(self, here: Instruction, state: State) -> None:
-        """``daifset`` and ``daifclr``; on entry all exceptions are masked (Arm ARM D1.3.5)."""
-        which, _, number = here.text.removeprefix("msr daif").partition(", #")
-        old, bits = state.system.get("DAIF", constant(_ALL_MASKED)).known, int(number, 0) << 6
-        if old is not None:
-            state.system["DAIF"] = constant(old & ~bits if which == "clr" else old | bits)
-
     def _memory(self, at: int, here: Instruction, state: State) -> None:
         place = next((each for each in here.operands if each.kind == "memory"), None)
         if place is None and here.name == "ldr" and here.operands[-1].kind == "number":
             self._literal(at, here, state)
             return
-        if place is None or place.index is not None or here.name not in _PLAIN:
+        others = any(each.kind == "other" for each in here.operands)  # vectors, say
+        if place is None or place.index is not None or here.name not in _PLAIN or others:
             self._unknown_memory(at, here, place, state)
             return
         base = self._register(place.register, state)
@@ -338,7 +311,7 @@ class Stepper:
         self._touched(at, self._register(place.register, state) if place else constant(0))
         for register in here.writes:
             self._set(at, state, register, self._seen.fresh(at, "memory", state))
-        if not here.name.startswith("ld"):
+        if not here.name.startswith("ld") or here.name[2:5] in _ATOMIC:
             state.memory.clear()
 
     def _touched(self, at: int, address: Value) -> None:
@@ -360,6 +333,8 @@ class Stepper:
         return kept if kept is not None else self._seen.fresh(at, "memory", state)
 
 
+_ATOMIC = frozenset({"add", "clr", "eor", "set", "sma", "smi", "uma", "umi"})
+"""How ``ldadd`` and its like go on: they store too (Arm ARM C3.2.14)."""
 _PLAIN = frozenset({"ldr", "str", "ldp", "stp", "ldur", "stur"})
 Special = Callable[[Stepper, int, Instruction, "State"], bool]
 _SPECIAL: dict[str, Special] = {

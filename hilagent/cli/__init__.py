@@ -169,7 +169,8 @@ def _audit(kernel: str, abi: str, as_json: bool) -> int:
 
     VMLINUX is a kernel with symbols, IMAGE+SYSTEM.MAP, a module, or what is ours
     (payload, reference-stub, mutant:NAME); or debian: Debian's own arm64 kernel,
-    whose vmlinux is fetched (1 GB). Exit code 1: its vectors break their contract.
+    whose vmlinux is fetched (1 GB). Exit code 1: its vectors break their contract;
+    125: some of their code could not be followed.
     """
     from hilagent.cli.audit import audit
 

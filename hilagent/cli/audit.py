@@ -34,7 +34,9 @@ def audit(name: str, profile: str, *, as_json: bool) -> int:
         print(json.dumps(code.document(done), indent=1))
     else:
         print(code.text(done, name), end="")
-    return RENDERINGS[Verdict.FAIL].exit_code if done.findings or done.relied_on else EXIT_OK
+    if done.findings or done.relied_on:
+        return RENDERINGS[Verdict.FAIL].exit_code
+    return RENDERINGS[Verdict.UNFINISHED].exit_code if done.unfinished else EXIT_OK
 
 
 @contextmanager

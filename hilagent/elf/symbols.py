@@ -69,6 +69,11 @@ class Function:
         """The name that a person would use."""
         return self.names[0] if self.names else f"{self.address:#x}"
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether its unit is a C file; an unknown one counts as assembler."""
+        return self.unit.endswith(".c")
+
     def __contains__(self, address: object) -> bool:
         return isinstance(address, int) and self.address <= address < self.end
 
@@ -141,6 +146,11 @@ class Symbols(Sequence[Symbol]):
         if index < 0 or code < 0 or self._marks[0][index] < self._code[code][0]:
             return ""
         return self._marks[1][index]
+
+    @property
+    def mapped(self) -> bool:
+        """Whether there are mapping symbols, as in every file that wasn't stripped of them."""
+        return bool(self._mapping)
 
     @cached_property
     def _mapping(self) -> tuple[Symbol, ...]:

@@ -66,6 +66,8 @@ def _head(done: Audit, name: str) -> str:
 def _verdict(done: Audit) -> str | None:
     if done.findings or done.relied_on:
         return "FAIL"
+    if done.unfinished:
+        return "UNFINISHED"
     return "PASS" if done.servers else None
 
 

@@ -122,7 +122,8 @@ def test_a_function_of_the_caller_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_function_of_the_kernel_may_change_what_the_standard_says(tmp_path: Path) -> None:
-    way = only("bl callee; eret; .globl callee; callee: ret", tmp_path)
+    compiled = '.file "kernel.c"; here: bl callee; eret; .globl callee; callee: ret'
+    way = only(compiled, tmp_path)
     changed = [n for n in range(31) if way.x[n] != symbol(f"x{n}")]
     assert changed == [*range(19), 30]
 
@@ -147,8 +148,78 @@ def test_a_pair_that_is_swapped(tmp_path: Path) -> None:
     assert [n for n in range(31) if way.x[n] != symbol(f"x{n}")] == [4, 5]
 
 
-def test_another_stack_pointer_is_not_the_same(tmp_path: Path) -> None:
-    assert only("msr spsel, #0; eret", tmp_path).sp != symbol("SP_EL2")
+def test_two_stack_pointers(tmp_path: Path) -> None:
+    way = only("msr spsel, #0; mov sp, x5; msr spsel, #1; eret", tmp_path)
+    assert (way.sp, way.system["SP_EL0"]) == (symbol("SP_EL2"), symbol("x5"))
+    way = only("msr spsel, #0; msr spsel, #1; eret", tmp_path)
+    assert (way.sp, way.system.get("SP_EL0")) == (symbol("SP_EL2"), None)
+    way = only("mov sp, x4; msr spsel, #0; mov sp, x5; eret", tmp_path)
+    assert (way.sp, way.system["SP_EL0"]) == (symbol("x4"), symbol("x5"))
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("smc #0", {*range(18)}),
+        ("mov x16, x30; bl 7f; mov x30, x16; b 8f; 7: mov x20, #1; ret; 8:", {16, 20}),
+        ("paciasp", {30}),
+        ("paciasp; autiasp", set()),
+        ("str x19, [x1]; str q0, [x1]; ldr x19, [x1]", {19}),
+        ("str x19, [x1]; ldadd x2, x3, [x1]; ldr x19, [x1]", {3, 19}),
+        ("str x19, [x1]; ldr x2, [x1]; ldr x19, [x1]", {2}),
+        ("str x19, [x1]; dc zva, x1; ldr x19, [x1]", {19}),
+        ("ldraa x20, [x1]", {20}),
+    ],
+)
+def test_what_code_does_besides_moving(text: str, changed: set[int], tmp_path: Path) -> None:
+    way = only(f".arch armv8.3-a; {text}; eret", tmp_path)
+    assert {n for n in range(31) if way.x[n] != symbol(f"x{n}")} == changed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hvc #0", "svc #0", ".arch armv8.7-a+memtag+ls64; ldlar x20, [x1]", "irg x20, x1",
+        "gmi x20, x1, x2", "subps x20, x1, x2", "ldg x20, [x1]", "fjcvtzs w20, d1",
+        "sqrdmlah v5.4h, v1.4h, v2.4h", "sdot v5.4s, v1.16b, v2.16b", "smstart", "ld64b x0, [x1]",
+        "smov x20, v1.h[0]",
+    ],
+)  # fmt: skip
+def test_what_nobody_knows_the_writes_of_is_given_up(text: str, tmp_path: Path) -> None:
+    arch = ".arch armv8.7-a+memtag+ls64+dotprod+sme"
+    way = only(f"{arch}; {text}; eret", tmp_path)
+    assert way.ending == "given up"
+
+
+def test_every_register_of_a_list_is_written(tmp_path: Path) -> None:
+    way = only("ld4r {v5.16b, v6.16b, v7.16b, v8.16b}, [x1]; eret", tmp_path)
+    assert set(way.vectors) == {5, 6, 7, 8}
+
+
+@pytest.mark.parametrize("text", ["msr nzcv, x1", "mrs x3, s3_3_c2_c4_0"])
+def test_flags_that_are_written_otherwise_are_not_known(text: str, tmp_path: Path) -> None:
+    elf = assembled(
+        f"mov x2, #1; cmp x2, #1; {text}; b.ne 7f; eret; 7: mov x19, #1; eret", tmp_path
+    )
+    assert len(follow(elf, NOTHING_PATCHED, 0).ways) == 2
+
+
+def test_ways_that_called_other_things_are_other_ways(tmp_path: Path) -> None:
+    text = "mov x18, x30; cbz x5, 7f; blr x17; 7: mov x30, x18; eret"
+    ways = follow(assembled(text, tmp_path), NOTHING_PATCHED, 0).ways
+    assert sorted(len(way.called) for way in ways) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "daif"),
+    [
+        ("mrs x9, daif; msr daifset, #15; msr daif, x9", 0x3C0),
+        ("msr daif, x1; msr daifset, #15", 0x3C0),
+        ("msr daifclr, #2", 0x340),
+    ],
+)
+def test_exceptions_are_masked_at_first(text: str, daif: int, tmp_path: Path) -> None:
+    assert only(f"{text}; eret", tmp_path).system["DAIF"] == constant(daif)
 
 
 def test_code_that_leaves_the_file(tmp_path: Path) -> None:

@@ -232,6 +232,39 @@ def test_what_is_no_kernel_is_said_in_one_line(
     assert "Traceback" not in said
 
 
+def test_code_that_can_not_be_followed_is_no_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = kernel(tmp_path, ISS, "EVERY=.inst 0xc8df7c34")
+    assert cli.main(["audit", str(path), "--abi", "iss-6.12"]) == 125
+    said = capsys.readouterr().out
+    assert said.startswith("UNFINISHED")
+    assert "could not be followed to their end" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "writes", "accused"),
+    [
+        ("smc #0", "x3", False),  # firmware may have kept it
+        ("mov x18, x30; bl 7f; mov x30, x18; b 8f; 7: mov x20, #1; ret; 8:", "x20", True),
+    ],
+)
+def test_calls_in_a_handler_are_followed(
+    tmp_path: Path, text: str, writes: str, accused: bool
+) -> None:
+    done = audit(kernel(tmp_path, ISS, f"UNKNOWN={text}"), profile="iss-6.12")
+    assert writes in {name for each in done.servers[0].served for name in each.writes}
+    assert (writes in {each.what for each in done.findings}) is accused
+
+
+def test_one_of_two_calls_is_missing(tmp_path: Path) -> None:
+    done = audited(tmp_path, ISS, "CALL=cbz x5, 66f; blr x17; 66:")
+    said = [(each.rule, each.hcall) for each in done.findings]
+    assert ("dispatch", "HVC_CALL_FUNC") in said
+    twice = audited(tmp_path, ISS, "CALL=blr x17; blr x17")
+    assert ("dispatch", "HVC_CALL_FUNC") in [(e.rule, e.hcall) for e in twice.findings]
+
+
 @pytest.mark.parametrize(("magic", "tool"), [("fd377a58", "unxz"), ("1f8b", "gunzip")])
 def test_what_is_compressed_is_said_to_be(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], magic: str, tool: str

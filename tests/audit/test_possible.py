@@ -49,7 +49,7 @@ def test_each_hcall_can_change_what_its_path_writes(
     ("text", "more"),
     [
         ("EVERY=mov x16, x17", {"x16"}),
-        ("EVERY=movi v7.2d, #0", {"v7"}),
+        ("EVERY=movi v7.2d, #0", {"v7", "FPSR"}),
         ("EVERY=at s1e1r, x0", {"PAR_EL1"}),
         ("EVERY=msr tpidr_el0, x17", {"TPIDR_EL0"}),
         ("EVERY=mrs x16, spsr_el2; msr elr_el2, x16; msr spsr_el2, x1", {"x16", "PSTATE"}),

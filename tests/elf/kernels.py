@@ -104,6 +104,12 @@ el1_sync:
 	.type	enter_vhe, %function
 enter_vhe:
 	eret
+#ifdef COMPILED
+	.file	"compiled.c"
+	.type	compiled, %function
+compiled:
+	ret
+#endif
 #ifdef SHADOW
 	.globl	irq_shadow_call_stack_ptr
 irq_shadow_call_stack_ptr:
@@ -190,7 +196,7 @@ elx_sync:
 )
 """Speaks ``x0-mainline``. -D: a number (SET=4), SELECTOR=w0, SET_IGNORED, FINALISE_IGNORED,
 EVERY and UNKNOWN (an instruction where every, or an unknown, hcall comes by), LAST (what the
-last entry branches to), SHADOW, BANNER, NO_BANNER, MISALIGNED."""
+last entry branches to), SHADOW, COMPILED (a function of C), BANNER, NO_BANNER, MISALIGNED."""
 
 ISS = (
     """
@@ -205,6 +211,9 @@ ISS = (
 #endif
 #ifndef FINALISE
 #define FINALISE 6
+#endif
+#ifndef CALL
+#define CALL blr x17
 #endif
 """
     + _COMMON
@@ -251,7 +260,7 @@ elx_sync:
 	b.ne	6f
 	mov	SCRATCH, x30
 	moved
-	blr	x17
+	CALL
 	mov	x30, SCRATCH
 	eret
 3:	mrs	x17, far_el2
@@ -274,7 +283,8 @@ elx_sync:
 """
     + _AFTER
 )
-"""Speaks ``iss-6.12``; SCRATCH=x16 for its variant. -D as of ``X0``, with GET."""
+"""Speaks ``iss-6.12``; SCRATCH=x16 for its variant. -D as of ``X0``, with GET
+and CALL (how a function is called)."""
 
 
 def kernel(folder: Path, source: str, *defines: str, name: str = "vmlinux") -> Path:
