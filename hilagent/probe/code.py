@@ -108,12 +108,11 @@ def _may(
 ) -> bool:
     """Whether an hcall of one of these numbers can change a register, followed on its own.
 
-    A number that stands for another kind of hvc (:mod:`by_x0`) is followed as one that is
-    unknown, by any immediate.
+    One that stands for another kind of hvc (:mod:`by_x0`) is followed as any number.
     """
     for number in numbers:
         stands_for = profile.selector == "x0" and number >= by_x0.LISTED
-        possible = code.at(contract, by_x0.LISTED if stands_for else number)
+        possible = code.at(contract, None if stands_for else number)
         if possible.unproven or _can(possible, name):
             return True
     return False
@@ -121,7 +120,7 @@ def _may(
 
 def _can(possible: Possible, name: str) -> bool:
     writes = possible.writes
-    if name in writes:
+    if name in writes or _twins(name) & writes.keys():
         return True
     if name in wire.SYSREGS and any(each.startswith("S3_") for each in writes):
         return True  # a register without a name may be any
@@ -129,14 +128,25 @@ def _can(possible: Possible, name: str) -> bool:
         return any(each in writes for each in _STACK_POINTERS)
     if name in _FIELDS:
         return PSTATE in writes
-    if name in ("FPSR", "z31, P or FFR"):  # an instruction on vectors has its flags there
-        return any(each[0] == "v" for each in writes)
+    if name == "z31, P or FFR":
+        return "v31" in writes
     return name[0] == "z" and f"v{name[1:]}" in writes
 
 
+def _twins(name: str) -> set[str]:
+    """Return other names that reach a register: with HCR_EL2.E2H, EL2's by those of EL1, and
+    those of EL1 by _EL12 (Arm ARM D13.1.2, "Register redirection")."""
+    if name.endswith("_EL2"):
+        return {f"{name[:-1]}1"}
+    return {f"{name}2"} if name.endswith("_EL1") else set()
+
+
 def _showed(name: str, seen: Iterable[str]) -> bool:
-    """Whether the board changed what the code names so, or can't show it."""
-    if name in seen:
+    """Whether the board changed what the code names so, or can't show it.
+
+    What an operation adds to FPSR depends on its values.
+    """
+    if name in seen or name == "FPSR":
         return True
     if name == PSTATE:
         return any(each in _FIELDS for each in seen)

@@ -15,6 +15,7 @@ MOST_VALUES = 4
 MOST_TEXT = 600
 MOST_NAME = 46
 _COLUMNS = ("contract lets", "code can", "board did")
+_MOST_COLUMN = 19
 _LISTS = (("evidence", "evidence"), ("left out", "left_out"), ("note", "notes"))
 
 
@@ -57,7 +58,10 @@ def _code(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def registers(names: Sequence[str] | None) -> str:
-    """Return registers as a person writes them: ``x0-x2 x17``; what isn't known is ``?``."""
+    """Return registers as a person writes them: ``x0-x2 x17``; what isn't known is ``?``.
+
+    What is too long for a column is counted: results.json has them all.
+    """
     if names is None:
         return "?"
     numbers = [int(name[1:]) for name in names if name[:1] == "x" and name[1:].isdigit()]
@@ -68,7 +72,8 @@ def registers(names: Sequence[str] | None) -> str:
     said += system if len(system) < 2 else [f"{len(system)} of system"]
     vectors = [name for name in names if name[0] in "vz" and name[1:].isdigit()]
     said += vectors if len(vectors) < 3 else [f"{len(vectors)} of v"]
-    return " ".join(said) or "-"
+    text = " ".join(said) or "-"
+    return text if len(text) <= _MOST_COLUMN else f"{len(names)} registers"
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
@@ -82,7 +87,7 @@ def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _columns(cells: Sequence[str]) -> str:
-    return " ".join(f"{each:<19}" for each in cells)
+    return " ".join(f"{each:<{_MOST_COLUMN}}" for each in cells)
 
 
 def short(name: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from hilagent.probe import clobber
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
+from hilagent.session.verdict import Accusation
 from hilagent.suites import code, observe, verdicts
 from hilagent.suites.cases import cases
 from hilagent.suites.verdicts import Case
@@ -20,8 +21,12 @@ def _cases(settings: Settings) -> Iterable[Case]:
 @cases(_cases)
 def test_clobber(hilagent_session: Session, hilagent_settings: Settings, case: Case) -> None:
     judged = observe.vectors(hilagent_session, hilagent_settings, case.subject)
-    code.check_beyond(hilagent_session, hilagent_settings, case, judged)
-    verdicts.conclude(hilagent_session, hilagent_settings, case, judged)
+    try:
+        verdicts.conclude(hilagent_session, hilagent_settings, case, judged)
+    except Accusation as accusation:
+        doubts = code.doubts(hilagent_session, hilagent_settings, case, judged)
+        accusation.details = "\n\n".join(filter(None, [accusation.details, doubts]))
+        raise
 
 
 @cases(code.cases_of)

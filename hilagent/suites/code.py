@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hilagent import errors
-from hilagent.probe import State
+from hilagent.audit.follow import TOO_MANY
+from hilagent.probe import by_x0
 from hilagent.probe.code import Row, rows
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
@@ -53,39 +54,48 @@ def conclude(session: Session, settings: Settings, case: CodeCase) -> None:
         raise Unfinished("not measured: too many other hvcs of these vectors hang")
     row = _row(session, settings, case, judged)
     if row is None or row.code is None:
-        raise errors.Unsupported(row.reason if row else "their code isn't in the file")
+        reason = row.reason if row else "their code isn't in the file"
+        raise (Unfinished if reason.startswith(TOO_MANY) else errors.Unsupported)(reason)
     if row.board is None:
         raise Unfinished(row.reason)
     if row.beyond:
         raise beyond(row)
 
 
-def check_beyond(session: Session, settings: Settings, case: Case, judged: Judged) -> None:
-    """Raise AgentBug where all that breaks a rule is what no code of the vectors can do.
-
-    Else the vectors would be accused of it.
-    """
+def doubts(session: Session, settings: Settings, case: Case, judged: Judged) -> str:
+    """Return what speaks against an accusation by ``case``: that no code does it, or empty."""
     if judged.judgement is None or case.subject.elf is None:
-        return
-    cell = judged.judgement.cell(case.hcall, case.rule)
-    if cell.state is not State.BROKEN:
-        return
+        return ""
     row = _row(session, settings, case, judged)
-    if row is not None and row.beyond and {each.what for each in cell.findings} <= set(row.beyond):
-        raise beyond(row)
+    found = {each.what for each in judged.judgement.cell(case.hcall, case.rule).findings}
+    doubted = ", ".join(sorted(found & set(row.beyond or {}))) if row is not None else ""
+    if not doubted:
+        return ""
+    return (
+        f"but see the table of the code: followed without running it, no path of these vectors"
+        f" changes {doubted}; the CPU, code that isn't theirs or this program may have"
+    )
 
 
 def beyond(row: Row) -> errors.AgentBug:
     """Return the accusation of whoever let a register change that no code does."""
     said = ", ".join(
-        f"{name} (at {', '.join(f'{number:#x}' for number in numbers)})"
+        f"{name} (at {', '.join(map(_number, numbers))})"
         for name, numbers in (row.beyond or {}).items()
     )
     return errors.AgentBug(
         f"{row.hcall}: the board changed {said}, and no path through the code of the vectors"
-        " does: the measurement is wrong, or this reading of the code, or the CPU",
+        " does: the measurement is wrong, or this reading of the code, or the CPU, or code"
+        " that isn't theirs ran",
         hint="compare `hilagent hvc` on another board, and `hilagent audit`, with objdump",
     )
+
+
+def _number(number: int) -> str:
+    """Return a number; one that stands for another kind of hvc (:mod:`by_x0`) says for which."""
+    if number >= by_x0.IMMEDIATES:
+        return f"hvc #{number - by_x0.IMMEDIATES:#x}"
+    return "another x0" if number >= by_x0.OTHERS else f"{number:#x}"
 
 
 def _row(

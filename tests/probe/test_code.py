@@ -165,6 +165,45 @@ def _six_at(number: int) -> Behaviour:
     return behave
 
 
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "mov w9, w0; tbz w9, #31, 7f",
+        "lsr x9, x0, #32; cbz x9, 7f",
+        "mov x9, #0x10000; cmp x0, x9; b.lo 7f",
+    ],
+)
+def test_what_code_does_of_other_values_of_x0_alone_is_known(tmp_path: Path, guard: str) -> None:
+    profile = abi.load("x0-mainline@6.12")
+
+    def behave(shot: Shot, imm: int) -> None:
+        for register in range(1, 19):
+            shot.x[register] = shot.before.x[register]
+        if shot.before.x[0] >= 0x10000:
+            shot.x[20] ^= 1
+
+    judged = x0sim.judged(profile, by_x0.plan(profile, "hyp-stub", (0,)), behave)
+    code = _code(tmp_path, X0, profile, f"EVERY={guard}; mov x20, x9; 7: mov x9, x1")
+    unknown = next(row for row in rows(profile, code, judged, {}) if row.hcall == "unknown")
+    assert "x20" in (unknown.code or ())
+    assert not unknown.beyond
+
+
+@pytest.mark.parametrize(
+    ("what", "by"), [("SCTLR_EL2", "sctlr_el1"), ("SCTLR_EL1", "s3_5_c1_c0_0")]
+)
+def test_a_register_has_another_name_with_e2h(tmp_path: Path, what: str, by: str) -> None:
+    row = _rows(tmp_path, _change(what), f"EVERY=msr {by}, x1")[GET]
+    assert not row.beyond
+
+
+def test_compiled_code_that_is_called_proves_nothing(tmp_path: Path) -> None:
+    calls = "EVERY=mov x16, x30; bl compiled; mov x30, x16"
+    row = _rows(tmp_path, _change("TPIDR_EL0"), calls, "COMPILED")[GET]
+    assert row.code is None
+    assert "compiled is called at elx_sync+" in row.reason
+
+
 def test_code_that_can_not_be_followed_proves_nothing(tmp_path: Path) -> None:
     row = _rows(tmp_path, _change("x5"), "EVERY=.inst 0x2518e3e0")[GET]
     assert row.code is None

@@ -13,6 +13,7 @@ from hilagent import abi, errors, journal, probe
 from hilagent import board as boards
 from hilagent.elf import open_elf
 from hilagent.probe import Judgement
+from hilagent.report import subjects
 from hilagent.report.results import results
 from hilagent.report.summary import WIDTH, summary
 from hilagent.result import Verdict
@@ -21,7 +22,7 @@ from hilagent.session.settings import Request, Settings
 from hilagent.session.subject import Subject, resolve
 from hilagent.session.sweeps import Hung
 from hilagent.session.verdict import Accusation, Unfinished, verdict_of
-from hilagent.suites import code, observe, verdicts
+from hilagent.suites import clobber, code, observe
 from hilagent.suites.code import CodeCase
 from hilagent.suites.observe import Judged
 from hilagent.suites.verdicts import Case
@@ -111,30 +112,50 @@ def test_what_no_code_does_is_a_bug_that_names_silicon_too(
     assert "CPU" in seen.value.message
 
 
-def test_vectors_are_not_accused_of_what_their_code_does_not_do(
-    held: Session, tmp_path: Path
+def _doubts(held: Session, folder: Path, behave: Behaviour, *defines: str) -> str:
+    subject = _subject(folder, *defines)
+    case = Case(subject, GET, "clobber")
+    return code.doubts(held, _settings(subject), case, _judged(subject, behave))
+
+
+def test_an_accusation_says_that_no_code_does_it(held: Session, tmp_path: Path) -> None:
+    assert "no path of these vectors changes x19" in _doubts(held, tmp_path, _flips(19))
+
+
+def test_nobody_doubts_what_the_code_does(held: Session, tmp_path: Path) -> None:
+    assert _doubts(held, tmp_path, _flips(19), "EVERY=mov x19, x17") == ""
+
+
+def test_what_one_path_does_and_none_does_are_told_apart(held: Session, tmp_path: Path) -> None:
+    said = _doubts(held, tmp_path, _flips(19, 20), "EVERY=mov x19, x17")
+    assert "changes x20;" in said
+
+
+def test_the_accusation_stands_with_the_doubt_in_its_details(
+    held: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = _subject(tmp_path)
-    case, settings = Case(subject, GET, "clobber"), _settings(subject)
-    with pytest.raises(errors.AgentBug, match="x19"):
-        code.check_beyond(held, settings, case, _judged(subject, _flips(19)))
-
-
-def test_vectors_whose_code_does_it_are_accused(held: Session, tmp_path: Path) -> None:
-    subject = _subject(tmp_path, "EVERY=mov x19, x17")
-    case, settings = Case(subject, GET, "clobber"), _settings(subject)
     judged = _judged(subject, _flips(19))
-    code.check_beyond(held, settings, case, judged)
-    with pytest.raises(Accusation, match="x19"):
-        verdicts.conclude(held, settings, case, judged)
+    monkeypatch.setattr(observe, "vectors", lambda *_: judged)
+    with pytest.raises(Accusation, match="x19") as seen:
+        clobber.test_clobber(held, _settings(subject), Case(subject, GET, "clobber"))
+    assert "no path of these vectors changes x19" in seen.value.details
 
 
-def test_one_breach_that_the_code_does_is_enough_for_an_accusation(
-    held: Session, tmp_path: Path
+def test_firmware_may_change_what_it_likes(
+    held: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = _subject(tmp_path, "EVERY=mov x19, x17")
-    case, settings = Case(subject, GET, "clobber"), _settings(subject)
-    code.check_beyond(held, settings, case, _judged(subject, _flips(19, 20)))
+    subject = _subject(tmp_path, "EVERY=smc #0")
+    _conclude(held, _judged(subject, _flips(1, 9, 17)), monkeypatch)
+
+
+def test_code_with_too_many_ways_did_not_finish(
+    held: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = "".join(f"tbz x5, #{n}, 7{n}f; add x16, x16, #{1 << n % 12}; 7{n}: " for n in range(20))
+    subject = _subject(tmp_path, f"EVERY={many}")
+    with pytest.raises(Unfinished, match="too many ways"):
+        _conclude(held, _judged(subject, _flips(17)), monkeypatch)
 
 
 def test_what_was_not_measured_did_not_finish(
@@ -154,6 +175,14 @@ def test_code_that_can_not_be_followed_is_unsupported(
     subject = _subject(tmp_path, "EVERY=.inst 0x2518e3e0")
     with pytest.raises(errors.Unsupported, match="elx_sync"):
         _conclude(held, _judged(subject, _flips(17)), monkeypatch)
+
+
+def test_what_is_too_long_for_a_column_is_counted() -> None:
+    every_other = [f"x{n}" for n in range(0, 13, 2)]
+    assert subjects.registers(every_other) == "7 registers"
+    assert subjects.registers(["x0", "x1", "x17", "VBAR_EL2"]) == "x0-x1 x17 VBAR_EL2"
+    assert subjects.registers([]) == "-"
+    assert subjects.registers(None) == "?"
 
 
 def test_the_table_is_in_the_summary_and_in_the_results(
