@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hilagent.abi import Profile
 from hilagent.payload import Payload
-from hilagent.probe import State, direct
+from hilagent.probe import Cell, State, direct
 from hilagent.result import Exchange
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
@@ -47,7 +47,8 @@ def conclude(session: Session, settings: Settings, case: DirectCase) -> None:
     verdicts.check_hangs(session, settings, case, judged)
     planned = direct.plan(profile, server, skip=case.subject.unissued)
     chosen = next(each for each in planned if each.hcall == case.hcall)
-    _check_ways(case.hcall, chosen.home, profile, judged)
+    _check_home(chosen.home, profile, judged)
+    _check_own(session, case.hcall, profile, judged)
     key = f"direct:{case.subject.name}:{case.hcall}"
     done = session.observe(key, lambda: _issue(session, case, chosen))
     assert session.hello is not None
@@ -63,16 +64,25 @@ def conclude(session: Session, settings: Settings, case: DirectCase) -> None:
         raise Unfinished(open_cells[0].reason)
 
 
-def _check_ways(hcall: str, home: str, profile: Profile, judged: Judged) -> None:
-    """Raise Unfinished where the way there or home is broken: a silence would accuse others."""
+def _check_home(home: str, profile: Profile, judged: Judged) -> None:
+    """Raise Unfinished where the way home is broken: a silence would accuse others."""
     hung = {tables.hcall_of(each, profile, judged.subject.server) for each in judged.hung}
-    cells = judged.judgement.cells.values() if judged.judgement else ()
-    broken = {c.hcall: c.rule for c in cells if c.rule in _LEADS and c.findings}
-    why = "hangs" if home in hung else f"is accused itself ({broken.get(home)})"
-    if home in hung or home in broken:
+    broken = [cell.rule for cell in _broken(judged, home)]
+    if home in hung or broken:
+        why = "hangs" if home in hung else f"is accused itself ({broken[0]})"
         raise Unfinished(f"with their own table in VBAR_EL2 {home} leads home, and it {why}")
-    if hcall in broken:
-        raise Unfinished(f"the sweep accuses {hcall} already ({broken[hcall]})")
+
+
+def _check_own(session: Session, hcall: str, profile: Profile, judged: Judged) -> None:
+    """Raise the sweep's accusation where the hcall goes elsewhere: it might never be back."""
+    found = [finding for cell in _broken(judged, hcall) for finding in cell.findings]
+    if found:
+        verdicts.accuse(session, found, judged.passes, profile.selector)
+
+
+def _broken(judged: Judged, hcall: str) -> list[Cell]:
+    cells = judged.judgement.cells.values() if judged.judgement else ()
+    return [c for c in cells if c.hcall == hcall and c.rule in _LEADS and c.findings]
 
 
 def _issue(session: Session, case: DirectCase, chosen: direct.Direct) -> Exchange:

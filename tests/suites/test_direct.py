@@ -72,8 +72,10 @@ def test_no_hcall_is_accused_of_a_way_home_that_hangs(
 def test_what_would_not_arrive_is_not_issued_again(
     held: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = _said(held, monkeypatch, _judged(_restart_at_el1), RESTART)
-    assert said == f"the sweep accuses {RESTART} already (callee-state)"
+    monkeypatch.setattr(observe, "vectors", lambda *_: _judged(_restart_at_el1))
+    settings = Settings(Request(), boards.load("qemu-virt"), PROFILE, (STUB,), "tftp")
+    with pytest.raises(Accusation, match=f"callee-state: {RESTART} EL"):
+        direct.conclude(held, settings, DirectCase(STUB, RESTART))
 
 
 def test_the_evidence_of_a_finding_is_of_its_first_immediate(held: Session) -> None:
