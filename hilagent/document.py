@@ -9,7 +9,8 @@ documents are refused, size and depth are capped.
 :func:`read` gives a tree of :class:`Node` that keeps lines, :func:`merge` lays one
 tree over another (each node keeps its own file), and :func:`validate` makes a
 dataclass of it. All errors of a file are reported together, as one
-:class:`~hilagent.errors.InputError`.
+:class:`~hilagent.errors.InputError`; whoever has more to say of a file takes them as a
+list, from :func:`check`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from hilagent import errors, text
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16
 MAX_NODES = 20_000
+MAX_TWICE = 20  # fields that stand there twice, before a file is given up
 
 T = TypeVar("T")
 Scalar = str | int | float | bool | None
@@ -58,18 +60,28 @@ class Node:
         return self.value.get(key) if isinstance(self.value, dict) else None
 
 
-def read(path: Path) -> Node:
-    """Return the tree of the one document in ``path``. Raises InputError."""
+def read(path: Path, problems: list[errors.InputError] | None = None) -> Node:
+    """Return the tree of the one document in ``path``, as :func:`parse` does."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise errors.InputError(path, f"can't be read: {error.strerror}") from error
-    return parse(raw, path)
+    return parse(raw, path, problems)
 
 
-def parse(raw: bytes, path: Path) -> Node:
-    """Return the tree of the one document in ``raw``; ``path`` is for messages."""
+def parse(raw: bytes, path: Path, problems: list[errors.InputError] | None = None) -> Node:
+    """Return the tree of the one document in ``raw``.
+
+    Args:
+        raw: UTF-8.
+        path: for messages.
+        problems: takes what doesn't keep the rest from being read (fields that stand
+            there twice: the last one counts); without a list that is raised, too.
+
+    Raises:
+        errors.InputError: it can't be read.
+    """
     import yaml
 
     if len(raw) > MAX_BYTES:
@@ -80,7 +92,7 @@ def parse(raw: bytes, path: Path) -> Node:
         lines = raw[: error.start].count(b"\n") + 1
         raise errors.InputError(path, "not UTF-8", line=lines) from error
     try:
-        return _build(yaml.parse(content, Loader=yaml.SafeLoader), path)
+        build = _build(yaml.parse(content, Loader=yaml.SafeLoader), path)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
@@ -89,6 +101,13 @@ def parse(raw: bytes, path: Path) -> Node:
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         problem = text.scrub_line(str(error))
         raise errors.InputError(path, f"not YAML: {problem}") from error
+    if build.root is None:
+        raise errors.InputError(path, "empty")
+    if build.problems and problems is None:
+        raise gather(build.problems)
+    if problems is not None:
+        problems += build.problems
+    return build.root
 
 
 class _Builder:
@@ -100,6 +119,7 @@ class _Builder:
         self.count = 0
         self.keys: list[tuple[str, int] | None] = []
         self.stack: list[Node] = []
+        self.problems: list[errors.InputError] = []
 
     def fail(self, event: Any, message: str) -> errors.InputError:
         return errors.InputError(self.path, message, line=event.start_mark.line + 1)
@@ -131,7 +151,10 @@ class _Builder:
         if event.value in parent:
             first = parent[event.value].line
             name = text.scrub_line(event.value, limit=60)
-            raise self.fail(event, f"field '{name}' stands here twice (first on line {first})")
+            said = f"field '{name}' stands here twice (first on line {first})"
+            self.problems.append(self.fail(event, said))
+            if len(self.problems) >= MAX_TWICE:
+                raise gather(self.problems)
         self.keys[-1] = (event.value, event.start_mark.line + 1)
 
     def wants_key(self) -> bool:
@@ -150,7 +173,7 @@ class _Builder:
         self.keys.pop()
 
 
-def _build(events: Iterator[Any], path: Path) -> Node:
+def _build(events: Iterator[Any], path: Path) -> _Builder:
     import yaml
 
     build = _Builder(path)
@@ -172,9 +195,7 @@ def _build(events: Iterator[Any], path: Path) -> Node:
                 build.key(event)
             else:
                 build.add(event, scalar(event.value, quoted=event.style is not None))
-    if build.root is None:
-        raise errors.InputError(path, "empty")
-    return build.root
+    return build
 
 
 def scalar(word: str, *, quoted: bool = False) -> Scalar:
@@ -208,13 +229,20 @@ def validate(node: Node, kind: type[T]) -> T:
 
     Raises InputError with every error of the file, one a line.
     """
+    made, problems = check(node, kind)
+    if made is None:
+        raise gather(problems)
+    return made
+
+
+def check(node: Node, kind: type[T]) -> tuple[T | None, list[errors.InputError]]:
+    """Return ``node`` as a ``kind``, or None and everything that is wrong with it."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return cast(T, _adapter(kind, TypeAdapter).validate_json(json.dumps(node.plain())))
+        return cast(T, _adapter(kind, TypeAdapter).validate_json(json.dumps(node.plain()))), []
     except ValidationError as error:
-        problems = [_problem(node, kind, item) for item in error.errors(include_url=False)]
-    raise gather(problems)
+        return None, [_problem(node, kind, item) for item in error.errors(include_url=False)]
 
 
 def gather(problems: list[errors.InputError]) -> errors.InputError:

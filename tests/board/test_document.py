@@ -108,6 +108,27 @@ def test_hostile_or_broken_yaml_is_an_error_with_its_line(
     assert error.message.startswith("a.yaml")
 
 
+def test_every_field_that_stands_there_twice_is_told_and_the_last_one_counts() -> None:
+    raw = b"name: x\nname: y\ninner: {size: 1, size: 2}\nname: z\n"
+    told = [
+        "a.yaml:2: field 'name' stands here twice (first on line 1)",
+        "a.yaml:3: field 'size' stands here twice (first on line 3)",
+        "a.yaml:4: field 'name' stands here twice (first on line 2)",
+    ]
+    assert _fails(raw).message.splitlines() == told
+    problems: list[errors.InputError] = []
+    tree = document.parse(raw, PATH, problems)
+    assert [each.message for each in problems] == told
+    assert tree.plain() == {"name": "z", "inner": {"size": 2}}
+
+
+def test_a_file_of_nothing_but_doubles_is_given_up() -> None:
+    problems: list[errors.InputError] = []
+    with pytest.raises(errors.InputError) as caught:
+        document.parse(b"a: 1\n" * 10_000, PATH, problems)
+    assert len(caught.value.message.splitlines()) == document.MAX_TWICE
+
+
 def test_bytes_that_are_not_text_are_an_error_with_their_line() -> None:
     error = _fails(b"name: x\ninner: \xff\n")
     assert (error.line, "UTF-8" in error.message) == (2, True)
