@@ -19,11 +19,15 @@ def _blocks(language: str) -> list[str]:
 
 
 def test_its_boards_are_valid_boards(tmp_path: Path) -> None:
-    """The one that stands there whole, with Linux on it, and as a board without a U-Boot."""
-    rock, linux, own = _blocks("yaml")
+    """The one that stands there whole, with Linux on it, and as a board without a U-Boot;
+    and the one that extends a model."""
+    rock, rock2, linux, own = _blocks("yaml")
     server = own + rock[: rock.index("transfers:")].replace("name: rock", "name: server")
-    for name, text in (("rock", rock), ("kernels", rock + linux), ("server", server)):
-        (tmp_path / f"{name}.yaml").write_text(text.replace("name: rock", f"name: {name}"))
+    kernels = rock + linux
+    for name, text in (("rock", rock), ("rock2", rock2), ("kernels", kernels), ("server", server)):
+        (tmp_path / f"{name}.yaml").write_text(
+            re.sub("^name: .*", f"name: {name}", text, flags=re.M)
+        )
         found = board.load(name, dirs=[tmp_path])
         assert not found.emulated
         assert found.console.baud == 1500000

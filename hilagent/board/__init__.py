@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boards: models and lab instances, strict YAML that becomes a :class:`Board`."""
 
-from hilagent.board.load import ENVIRONMENT, load, names, search_path
+from hilagent.board.hardware import Region, Uart
+from hilagent.board.load import ENVIRONMENT, Entry, examine, load, names, search_path
 from hilagent.board.model import (
     Board,
     Console,
@@ -17,6 +18,7 @@ from hilagent.board.model import (
 )
 
 __all__ = [
-    "ENVIRONMENT", "Board", "Console", "Firmware", "LinuxSpec", "Network", "Option", "PayloadSpec",
-    "Power", "QemuSpec", "Ssh", "UBootSpec", "load", "names", "search_path",
+    "ENVIRONMENT", "Board", "Console", "Entry", "Firmware", "LinuxSpec", "Network", "Option",
+    "PayloadSpec", "Power", "QemuSpec", "Region", "Ssh", "UBootSpec", "Uart", "examine",
+    "load", "names", "search_path",
 ]  # fmt: skip

@@ -14,13 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from hilagent.board.hardware import STRICT, Address, Name, Region, Text, Uart
 from hilagent.limits import Between, Length, Matches
 
-STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
-
-Name = Annotated[str, Matches(r"[a-z0-9][a-z0-9._-]{0,63}", "a name of a-z, 0-9, '.', '_', '-'")]
-Text = Annotated[str, Length(1, 1000)]
-Address = Annotated[int, Between(0, (1 << 52) - 1)]
 Command = Annotated[tuple[Text, ...], Length(1, 64)]
 Seconds = Annotated[float, Between(0.1, 3600)]
 Port = Annotated[int, Between(1, 65535)]
@@ -33,6 +29,9 @@ class Console:
     Attributes:
         kind: ``qemu`` (the emulator's own socket), ``serial`` or ``tcp`` (raw).
         path: of the serial device; better ``/dev/serial/by-path/...`` than ttyUSB0.
+        baud: of the serial device, 8N1.
+        host, port: of ``tcp``.
+        uart: which one of the board it is.
         fifo_bytes: of the board's UART; a write to U-Boot is never longer
             without waiting for its echo.
     """
@@ -44,6 +43,7 @@ class Console:
     baud: Annotated[int, Between(1200, 4_000_000)] = 115200
     host: Text | None = None
     port: Port | None = None
+    uart: Uart | None = None
     fifo_bytes: Annotated[int, Between(1, 256)] = 16
 
     def __post_init__(self) -> None:
@@ -64,6 +64,7 @@ class Power:
         on, off, cycle, state: argv lists of ``command``; without ``cycle`` it is
             off, ``off_s`` seconds, on. ``state`` exits 0 for on and 1 for off.
         off_s: how long the board stays off, for its capacitors.
+        timeout_s: for one command.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -85,7 +86,12 @@ class Power:
 
 @dataclass(frozen=True)
 class Firmware:
-    """A file that somebody else ships: ``package`` is how to get it (apt)."""
+    """A file that somebody else ships.
+
+    Attributes:
+        package: how to get it (apt).
+        path: where it is then.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -100,8 +106,11 @@ class QemuSpec:
     Attributes:
         firmware: what runs first; or a ``kernel`` with its ``initrd`` and the arguments
             ``append``, started by QEMU itself: a board that boots a system of its own.
+        kernel, initrd, append: instead of ``firmware``.
         machine: of ``-machine``, with its properties.
+        cpu, smp, memory_mib: of ``-cpu``, ``-smp`` and ``-m``.
         binary: looked up in PATH.
+        package: that it comes with (apt).
         args: further arguments, after ours.
     """
 
@@ -133,6 +142,7 @@ class Network:
     Attributes:
         mode: ``qemu`` (user-mode network with QEMU's own TFTP server),
             ``dhcp``, ``static`` or ``none`` (no TFTP on this board).
+        address, netmask, gateway: the board's own; only ``static`` has them.
         server: the TFTP server's address; with DHCP, the answer's if not given.
         tftp_dir: the folder of this host that the TFTP server serves; needed to load by it.
     """
@@ -198,6 +208,7 @@ class PayloadSpec:
         entry_el: the exception level that the boot path is declared to enter at.
         psci: the conduit; ``none`` where there is no PSCI (``smc`` without
             firmware never returns).
+        vhe: whether its CPUs have the Virtualization Host Extensions.
         timeout_s: from ``booti`` to the payload's hello.
     """
 
@@ -205,6 +216,7 @@ class PayloadSpec:
 
     entry_el: Annotated[int, Between(1, 3)] = 2
     psci: Literal["smc", "hvc", "none"] = "none"
+    vhe: bool | None = None
     timeout_s: Seconds = 15.0
 
 
@@ -214,6 +226,7 @@ class Ssh:
 
     Attributes:
         via: ``address``, or ``qemu``: the emulator forwards a port of this host.
+        host, port: of its SSH server.
         user: must be root: what is asked of a kernel needs it.
         key: private key file for a system that was installed; our root file system knows
             the lab's own alone, and is asked with that whatever stands here.
@@ -258,6 +271,7 @@ class LinuxSpec:
 
     Attributes:
         console: of the kernel's command line, e.g. ``ttyAMA0``.
+        ssh: how it is reached once it runs.
         kernel_addr, ramdisk_addr: where U-Boot loads to; the kernel's is 2 MiB
             aligned (Documentation/arch/arm64/booting.rst), and both are free RAM. A board
             without a U-Boot has none.
@@ -297,6 +311,7 @@ class Option:
     Attributes:
         sets: dotted paths of the fields that take the value, e.g. ``qemu.smp``.
         choices: the values that are known to work; empty for any valid one.
+        help: what it is, in a few words.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -312,10 +327,16 @@ class Board:
 
     Attributes:
         schema: version of this description.
-        soc: e.g. ``bcm2711``; ``emulated``: never a claim about silicon.
+        name: as the file is called, without ``.yaml``.
+        description: one line, for the listing.
+        soc: e.g. ``bcm2711``.
+        emulated: never a claim about silicon.
         compatible: of the device tree's root, as the board's own DTB has it.
         cpus: how many are expected to start.
+        memory: what the load addresses are held against.
+        tags: any words, to choose a board by.
         transfers: how U-Boot can be fed, best first.
+        options: fields that a run may override.
         source: the file that it came from; not a field of the YAML.
     """
 
@@ -331,6 +352,7 @@ class Board:
     power: Power
     payload: PayloadSpec
     compatible: tuple[Text, ...] = ()
+    memory: Annotated[tuple[Region, ...], Length(0, 32)] = ()
     tags: tuple[Name, ...] = ()
     transfers: Annotated[tuple[Literal["tftp", "ymodem"], ...], Length(1, 2)] = ("ymodem",)
     qemu: QemuSpec | None = None

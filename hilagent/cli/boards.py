@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hilagent import board as boards_room
-from hilagent import errors
 from hilagent.cli.ending import say
 from hilagent.result import EXIT_OK, EXIT_USAGE
 from hilagent.text import scrub_line
@@ -16,36 +16,52 @@ from hilagent.text import scrub_line
 
 def boards(folders: Sequence[Path], *, as_json: bool) -> int:
     """Print the boards; those with a mistake in their file go to stderr."""
-    rows, wrong = [], []
-    for name, path in boards_room.names(folders).items():
-        try:
-            found = boards_room.load(name, dirs=folders)
-        except errors.UsageError as exc:
-            wrong.append(exc.message)
-            continue
-        kind = "emulated" if found.emulated else "real"
-        rows.append(
-            {
-                "name": name,
-                "kind": kind,
-                "soc": found.soc,
-                "cpus": found.cpus,
-                "description": scrub_line(found.description),
-                "options": {
-                    key: [str(choice) for choice in option.choices]
-                    for key, option in found.options.items()
-                },
-                "file": str(path),
-            }
-        )
+    known = boards_room.names(folders)
+    entries = [boards_room.examine(path, known) for path in known.values()]
+    rows = [_row(entry, entry.board) for entry in entries if entry.board is not None]
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
         for row in rows:
             print(f"{row['name']:<16} {row['kind']:<9} {row['description']}")
+            print(f"{'':<16} {row['facts']}")
             print(f"{'':<16} {row['file']}")
+            if row["needs"]:
+                print(f"{'':<16} needs {', '.join(row['needs'])}")
+    wrong = [problem.message for entry in entries for problem in entry.problems]
     say(*wrong)
     return EXIT_USAGE if wrong else EXIT_OK
+
+
+def _row(entry: boards_room.Entry, board: boards_room.Board) -> dict[str, Any]:
+    kind = "emulated" if board.emulated else "real"
+    return {
+        "name": board.name,
+        "kind": "model" if entry.model else kind,
+        "soc": board.soc,
+        "cpus": None if "cpus" in entry.needs else board.cpus,
+        "description": scrub_line(board.description),
+        "facts": _facts(board, entry.needs),
+        "options": {
+            key: [str(choice) for choice in option.choices] for key, option in board.options.items()
+        },
+        "needs": list(entry.needs),
+        "file": str(entry.path),
+    }
+
+
+def _facts(board: boards_room.Board, needs: Sequence[str]) -> str:
+    """Return in a line what decides which suites can ask this board something."""
+    payload, uart = board.payload, board.console.uart
+    words = [] if "cpus" in needs else [f"{board.cpus} CPUs"]
+    words.append(f"entered at EL{payload.entry_el}")
+    if payload.vhe is not None:
+        words.append("VHE" if payload.vhe else "no VHE")
+    words.append("no PSCI" if payload.psci == "none" else f"PSCI by {payload.psci}")
+    if uart is not None:
+        driven = "" if uart.driven else " (the payload has no driver for it)"
+        words.append(f"UART {uart.kind} at {uart.base:#x}{driven}")
+    return ", ".join(words)
 
 
 def vectors() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hilagent.board.memory import PAYLOAD_BYTES
 from hilagent.build import cache, compile, payload, sources
 from hilagent.errors import LabError, UsageError
 from hilagent.link import wire
@@ -43,6 +44,13 @@ def test_the_image_is_an_arm64_image_of_32_kib_at_most(built: payload.PayloadBui
     assert (offset, flags) == (0, 0xA)
     assert size > built.size
     assert size % 4096 == 0
+
+
+def test_a_board_keeps_room_for_the_payload_where_it_is_loaded(
+    built: payload.PayloadBuild,
+) -> None:
+    (size,) = struct.unpack_from("<Q", built.image.read_bytes(), 16)
+    assert size <= PAYLOAD_BYTES < size + (8 << 20)
 
 
 def test_the_build_id_is_in_the_image_and_no_path_is(built: payload.PayloadBuild) -> None:

@@ -229,21 +229,6 @@ def test_a_board_in_use_is_125_and_names_the_holder(
     assert "in use by ann" in capfd.readouterr().err
 
 
-def test_boards_lists_what_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["boards"]) == 0
-    assert "qemu-virt" in capsys.readouterr().out
-    assert cli.main(["boards", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["name"] == "qemu-virt"
-
-
-def test_a_malformed_board_is_told_with_file_and_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "mine.yaml").write_text("schema: 1\nname: mine\nnonsense: 1\n")
-    assert cli.main(["boards", "--boards", str(tmp_path)]) == 2
-    assert "mine.yaml:3: nonsense: unknown field" in capsys.readouterr().err
-
-
 def test_every_vector_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "--list-vectors"]) == 0
     out = capsys.readouterr().out
