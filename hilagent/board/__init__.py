@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boards: models and lab instances, strict YAML that becomes a :class:`Board`."""
 
+from hilagent.board.check import check
 from hilagent.board.hardware import Region, Uart
 from hilagent.board.load import ENVIRONMENT, Entry, examine, load, names, search_path
 from hilagent.board.model import (
@@ -19,6 +20,6 @@ from hilagent.board.model import (
 
 __all__ = [
     "ENVIRONMENT", "Board", "Console", "Entry", "Firmware", "LinuxSpec", "Network", "Option",
-    "PayloadSpec", "Power", "QemuSpec", "Region", "Ssh", "UBootSpec", "Uart", "examine",
+    "PayloadSpec", "Power", "QemuSpec", "Region", "Ssh", "UBootSpec", "Uart", "check", "examine",
     "load", "names", "search_path",
 ]  # fmt: skip

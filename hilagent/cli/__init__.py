@@ -102,16 +102,40 @@ def _list_vectors(context: click.Context, wanted: bool) -> None:
         context.exit()
 
 
-@_hilagent.command("boards")
+@_hilagent.group("boards", invoke_without_command=True)
 @click.option("--boards", "folders", multiple=True, metavar="DIR",
               type=click.Path(file_okay=False, path_type=Path),
               help="A folder of board files, looked at first.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def _boards(folders: tuple[Path, ...], as_json: bool) -> int:
-    """List the boards that can be named."""
+@click.pass_context
+def _boards(context: click.Context, folders: tuple[Path, ...], as_json: bool) -> int:
+    """List the boards that can be named; or check their files.
+
+    A model describes a type of board: the listing says what a lab's own file, which
+    extends it, must add.
+    """
     from hilagent.cli.boards import boards
 
-    return boards(folders, as_json=as_json)
+    if context.invoked_subcommand is None:
+        return boards(folders, as_json=as_json)
+    if as_json:
+        raise click.UsageError("--json is for the listing alone")
+    context.obj = folders
+    return 0
+
+
+@_boards.command("check")
+@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...", type=click.Path(path_type=Path))
+@click.pass_obj
+def _boards_check(folders: tuple[Path, ...], paths: tuple[Path, ...]) -> int:
+    """Say everything that is wrong with board files (default: all that are listed).
+
+    In each file: fields, types, memory that overlaps. Between them: names, serial
+    ports, power commands and addresses that two boards use. Exit code 2: something is.
+    """
+    from hilagent.cli.boards import check
+
+    return check(paths, folders)
 
 
 def _register_options(command: _Command) -> _Command:

@@ -64,6 +64,19 @@ def _facts(board: boards_room.Board, needs: Sequence[str]) -> str:
     return ", ".join(words)
 
 
+def check(paths: Sequence[Path], folders: Sequence[Path]) -> int:
+    """Print everything that is wrong with board files, with file, line and field."""
+    count, problems = boards_room.check(paths, dirs=folders)
+    say(*(problem.message for problem in problems))
+    files = f"{count} file{'s' if count != 1 else ''}"
+    print(
+        f"{files}, {len(problems)} mistake{'s' if len(problems) > 1 else ''}"
+        if problems
+        else f"{files}, nothing wrong"
+    )
+    return EXIT_USAGE if problems else EXIT_OK
+
+
 def vectors() -> None:
     """Print every name that ``--vectors`` takes."""
     from hilagent.build.mutants import MUTANTS

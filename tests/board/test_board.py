@@ -253,3 +253,5 @@ def test_no_board_file_ever_ends_in_a_traceback(tmp_path: Path, change: dict[str
     path.write_text(yaml.safe_dump({**GOOD, **change}))
     said = _error(path)
     assert not said or str(path) in said
+    _, problems = board.check([path], env=HERE)
+    assert said.splitlines() == [each.message for each in problems]

@@ -35,6 +35,27 @@ def test_the_listing_says_what_a_model_needs_and_what_can_not_be_asked_of_it(
     assert "needs console, power, os.ssh.host, linux.ssh.host" in out.replace("cpus, ", "")
 
 
+def test_a_folder_of_boards_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["boards", "check"]) == 0
+    assert "nothing wrong" in capsys.readouterr().out
+    (tmp_path / "mine.yaml").write_text("extends: qemu-virt\nname: mine\nnonsense: 1\ncpus: 0\n")
+    (tmp_path / "more.yaml").write_text("extends: mine\nname: more\n")
+    assert cli.main(["boards", "check", str(tmp_path / "mine.yaml")]) == 2
+    said = capsys.readouterr()
+    assert "mine.yaml:3: nonsense: unknown field" in said.err
+    assert "mine.yaml:4: cpus: expected 1 to 256, found 0" in said.err
+    assert said.out == "1 file, 2 mistakes\n"
+    assert cli.main(["boards", "check", str(tmp_path / "more.yaml")]) == 2
+    assert "no board 'mine'" in capsys.readouterr().err
+    in_folder = ["--boards", str(tmp_path), "check", str(tmp_path / "more.yaml")]
+    assert cli.main(["boards", *in_folder]) == 2
+    assert "no board" not in capsys.readouterr().err
+    assert cli.main(["boards", "check", str(tmp_path / "none")]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
+    assert cli.main(["boards", "--json", "check"]) == 2
+    assert "--json is for the listing alone" in capsys.readouterr().err
+
+
 def test_a_model_is_not_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "rock-5b"]) == 2
     said = capsys.readouterr().err
