@@ -2,7 +2,8 @@
 """Limits for fields of strict models: plain markers for ``typing.Annotated``.
 
 They cost nothing at import; a validator (pydantic, imported by
-:mod:`hilagent.document` alone) asks them for their check when it is built.
+:mod:`hilagent.document` alone) asks them for their check when it is built, and
+for what a JSON schema says of them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ class Between:
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return _after(self.check, handler(source))
 
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        return {**handler(schema), "minimum": self.low, "maximum": self.high}
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -46,6 +50,9 @@ class Matches:
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return _after(self.check, handler(source))
 
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+
 
 @dataclass(frozen=True)
 class Length:
@@ -62,6 +69,11 @@ class Length:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return _after(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        made = handler(schema)
+        what = "Length" if made.get("type") == "string" else "Items"
+        return {**made, f"min{what}": self.low, f"max{what}": self.high}
 
 
 def _after(check: Any, schema: Any) -> Any:

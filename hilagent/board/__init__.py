@@ -17,9 +17,10 @@ from hilagent.board.model import (
     Ssh,
     UBootSpec,
 )
+from hilagent.board.schema import schema
 
 __all__ = [
     "ENVIRONMENT", "Board", "Console", "Entry", "Firmware", "LinuxSpec", "Network", "Option",
     "PayloadSpec", "Power", "QemuSpec", "Region", "Ssh", "UBootSpec", "Uart", "check", "examine",
-    "load", "names", "search_path",
+    "load", "names", "schema", "search_path",
 ]  # fmt: skip

@@ -138,6 +138,14 @@ def _boards_check(folders: tuple[Path, ...], paths: tuple[Path, ...]) -> int:
     return check(paths, folders)
 
 
+@_boards.command("schema")
+def _boards_schema() -> int:
+    """Print the JSON schema of a board file, for editors."""
+    from hilagent.cli.boards import schema
+
+    return schema()
+
+
 def _register_options(command: _Command) -> _Command:
     for number in reversed(range(31)):
         command = click.option(

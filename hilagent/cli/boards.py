@@ -77,6 +77,12 @@ def check(paths: Sequence[Path], folders: Sequence[Path]) -> int:
     return EXIT_USAGE if problems else EXIT_OK
 
 
+def schema() -> int:
+    """Print the JSON schema of a board file."""
+    print(json.dumps(boards_room.schema(), indent=1))
+    return EXIT_OK
+
+
 def vectors() -> None:
     """Print every name that ``--vectors`` takes."""
     from hilagent.build.mutants import MUTANTS

@@ -56,6 +56,11 @@ def test_a_folder_of_boards_is_checked(tmp_path: Path, capsys: pytest.CaptureFix
     assert "--json is for the listing alone" in capsys.readouterr().err
 
 
+def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["boards", "schema"]) == 0
+    assert "uboot" in json.loads(capsys.readouterr().out)["properties"]
+
+
 def test_a_model_is_not_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", "rock-5b"]) == 2
     said = capsys.readouterr().err
