@@ -91,6 +91,16 @@ def test_every_shipped_file_passes() -> None:
             "a.yaml:5: uboot.fdt: 0x2000000 to 0x200ffff overlaps uboot.load_addr",
         ),
         (
+            "linux:",
+            "uboot: {fdt: 0x3800000}\nlinux:",
+            "a.yaml:5: uboot.fdt: 0x3800000 to 0x380ffff overlaps linux.kernel_addr",
+        ),
+        (
+            "linux:",
+            "uboot: {fdt: 0x12180000}\nlinux:",
+            "a.yaml:5: uboot.fdt: 0x12180000 to 0x1218ffff overlaps linux.ramdisk_addr",
+        ),
+        (
             "path: /dev/a",
             "path: /dev/a, uart: {base: 0x1000}",
             "a.yaml:3: console.uart.base: 0x1000 is in ram",
@@ -161,6 +171,13 @@ def test_two_boards_share_nothing(tmp_path: Path, old: str, new: str, line: int,
     (told,) = _told(tmp_path)
     assert told.startswith(f"two.yaml:{line}: {said}")
     assert told.endswith(f"which board one uses, too (one.yaml:{line})")
+
+
+def test_a_power_cycle_of_two_boards_is_an_error(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        _lab(tmp_path, name, ('"off"]}', '"off"], cycle: [outlet, "7"]}'))
+    (told,) = _told(tmp_path)
+    assert told.startswith("two.yaml:4: power.cycle: expected a power outlet of its own, found")
 
 
 def test_what_is_shared_is_told_beside_other_mistakes(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def _inside(value: Any, part: dict[str, Any], place: str) -> list[str]:
             None,
         )
         wrong += _against(each, known, f"{place}.{key}") if known else [f"{place}.{key}: unknown"]
+    if isinstance(value, dict):
+        wrong += [f"{place}: lacks {key}" for key in part.get("required", ()) if key not in value]
     if isinstance(value, dict) and "anyOf" in part:
         rules = [set(each["required"]) <= set(value) for each in part["anyOf"]]
         wrong += [] if any(rules) else [f"{place}: requires"]
@@ -111,6 +113,7 @@ def test_every_shipped_file_is_valid_by_the_schema(path: Path) -> None:
     ("text", "said"),
     [
         ("name: x\n", ": requires"),
+        ("extends: a\n", ": lacks name"),
         ("extends: a\nname: X\n", ".name: pattern"),
         ("extends: a\nname: x\nnonsense: 1\n", ".nonsense: unknown"),
         ("extends: a\nname: x\nconsole: {kind: telnet}\n", ".console.kind: not in enum"),
@@ -122,6 +125,11 @@ def test_every_shipped_file_is_valid_by_the_schema(path: Path) -> None:
 )
 def test_the_schema_finds_what_an_editor_should_mark(text: str, said: str) -> None:
     assert _against(document.parse(text.encode(), Path("x.yaml")).plain(), SCHEMA) == [said]
+
+
+def test_a_file_that_extends_may_leave_out_what_a_block_needs() -> None:
+    text = b"extends: a\nname: x\nconsole: {baud: 9600}\nuboot: {prompt: '> '}\nlinux: ~\n"
+    assert _against(document.parse(text, Path("x.yaml")).plain(), SCHEMA) == []
 
 
 def test_a_docstrings_attributes_are_read_over_several_lines_and_for_several_names() -> None:
