@@ -2,7 +2,8 @@
 """The one door from a board's bytes to human eyes.
 
 Whatever came from a board (console text, strings in a DTB, names in an ELF)
-goes through :func:`scrub` before a terminal, a report or a page sees it.
+goes through :func:`scrub` before a terminal, a report or a page sees it. A live
+console goes through :mod:`hilagent.console.sieve`, which can work on a stream.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ def scrub(raw: bytes | str, *, limit: int = 0) -> str:
 def scrub_line(raw: bytes | str, *, limit: int = 200) -> str:
     """Return ``raw`` scrubbed and on one line, for names and messages."""
     return " ".join(scrub(raw).split())[:limit]
+
+
+def is_printable(char: str) -> bool:
+    """Return whether a person can see ``char``, and it changes nothing around itself."""
+    return not _is_control(char) and ord(char) not in _MARKS
 
 
 def _is_control(char: str) -> bool:
