@@ -24,9 +24,9 @@ from hilagent.console.late import TICK_S, Lateness
 from hilagent.console.line import Line
 from hilagent.console.tape import KEEP_BYTES, Tape
 from hilagent.console.watch import Crash, CrashWatch, Kind
-from hilagent.errors import AgentBug, HilagentError, LabError, LinkError, LinkStuck
+from hilagent.errors import AgentBug, HilagentError, LabError, LinkError, LinkStuck, Unsupported
 from hilagent.text import scrub
-from hilagent.transport.base import Stream
+from hilagent.transport.base import Breaks, Stream
 
 _BLOCKED_S = 0.02
 _MAX_CRASHES = 100
@@ -125,6 +125,13 @@ class Console:
                     raise LinkStuck(late, hint="flow control, or a console server that hangs?")
                 else:
                     self._until_writable(deadline)
+
+    def send_break(self) -> None:
+        """Send a break; Unsupported where this kind of console has none, LabError."""
+        with self._writing:
+            if not isinstance(self._stream, Breaks):
+                raise Unsupported("this console can't send a break: its line carries bytes only")
+            self._stream.send_break()
 
     def crash(self, since: int = 0) -> Crash | None:
         """Return the first crash that starts at ``since`` or later; a stall is none."""

@@ -151,6 +151,13 @@ class QemuPower:
             raise LabError(self._ended() or self._why_off)
         return self._console.dup()
 
+    def send_break(self) -> None:
+        """Let the UART of the console receive a break."""
+        with self._lock:
+            if self._qmp is None or not self.state():
+                raise LabError(self._ended() or self._why_off)
+            self._qmp.execute("chardev-send-break", Deadline.after(START_S), id="console0")
+
     def epitaph(self) -> str:
         """Return why QEMU ended, with the last it said; ``""`` while it runs."""
         if self._process is None:

@@ -6,9 +6,9 @@ from __future__ import annotations
 from hilagent.board.model import Console
 from hilagent.errors import AgentBug
 from hilagent.transport import qemu, serial, tcp
-from hilagent.transport.base import FdStream, Stream
+from hilagent.transport.base import Breaks, FdStream, Stream
 
-__all__ = ["FdStream", "Stream", "open"]
+__all__ = ["Breaks", "FdStream", "Stream", "open"]
 
 
 def open(console: Console, power: object = None) -> Stream:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hilagent.errors import LinkError
 
@@ -36,6 +36,15 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Give the line up; harmless a second time."""
+        ...
+
+
+@runtime_checkable
+class Breaks(Protocol):
+    """A stream that can hold its line low for longer than a character (RS-232's break)."""
+
+    def send_break(self) -> None:
+        """Send a break; LabError if the line doesn't take it."""
         ...
 
 

@@ -30,7 +30,23 @@ class Emulator(Protocol):
         """Return why the emulator ended, ``""`` while it runs."""
         ...
 
+    def send_break(self) -> None:
+        """Send a break to the emulated UART; LabError."""
+        ...
 
-def connect(emulator: Emulator) -> FdStream:
+
+class EmulatedStream(FdStream):
+    """The console of an emulator, which sends a break in our place."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        super().__init__(emulator.console().detach(), "of the emulated board", emulator.epitaph)
+        self._emulator = emulator
+
+    def send_break(self) -> None:
+        """Let the emulated UART receive a break; LabError."""
+        self._emulator.send_break()
+
+
+def connect(emulator: Emulator) -> EmulatedStream:
     """Return the console of the emulator that runs now."""
-    return FdStream(emulator.console().detach(), "of the emulated board", emulator.epitaph)
+    return EmulatedStream(emulator)

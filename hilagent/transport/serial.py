@@ -21,7 +21,18 @@ _CC = 6
 """Index of the control characters in what ``termios.tcgetattr`` returns."""
 
 
-def connect(path: str, baud: int) -> FdStream:
+class SerialStream(FdStream):
+    """A serial port: an :class:`FdStream` that can send a break."""
+
+    def send_break(self) -> None:
+        """Send a break of a quarter to half a second (POSIX tcsendbreak); LinkError."""
+        try:
+            termios.tcsendbreak(self._fd, 0)
+        except (OSError, ValueError, termios.error) as error:
+            raise self._lost(_reason(error)) from error
+
+
+def connect(path: str, baud: int) -> SerialStream:
     """Open ``path`` for this process alone; raises LabError."""
     import serial
 
@@ -38,7 +49,7 @@ def connect(path: str, baud: int) -> FdStream:
         settings = termios.tcgetattr(fd)
         settings[_CC][termios.VMIN] = 1
         termios.tcsetattr(fd, termios.TCSANOW, settings)
-        return FdStream(fd, path)
+        return SerialStream(fd, path)
     except (OSError, termios.error) as error:
         os.close(fd)
         raise LabError(f"can't set {path}: {_reason(error)}") from error

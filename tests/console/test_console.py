@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hilagent.clock import Deadline
-from hilagent.console import Kind
+from hilagent.console import Console, Kind
 from hilagent.console.tape import RX, TX, read_index
 from hilagent.errors import (
     AgentBug,
@@ -21,7 +21,9 @@ from hilagent.errors import (
     LinkStuck,
     StateError,
     TargetCrash,
+    Unsupported,
 )
+from hilagent.transport.serial import SerialStream
 from tests.console.helper import FarEnd, open_files
 from tests.console.test_watch import BANNER, PANIC
 
@@ -30,6 +32,21 @@ SOON = 5.0
 
 def soon(seconds: float = SOON) -> Deadline:
     return Deadline.after(seconds)
+
+
+def test_a_break_is_sent_by_a_line_that_has_one_and_refused_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr("termios.tcsendbreak", lambda fd, duration: sent.append(fd))
+    near, far = os.openpty()
+    with Console(SerialStream(os.dup(near), "a port")) as console:
+        console.send_break()
+    assert len(sent) == 1
+    os.close(near)
+    os.close(far)
+    with FarEnd() as board, pytest.raises(Unsupported, match="can't send a break"):
+        board.console.send_break()
 
 
 def test_what_the_board_says_is_read_and_what_is_written_reaches_it(tmp_path: Path) -> None:

@@ -164,6 +164,15 @@ def test_on_starts_a_board_whose_first_words_are_kept_and_off_ends_it(power: Qem
 
 
 @pytest.mark.hil
+def test_a_break_reaches_an_emulator_that_runs(power: QemuPower) -> None:
+    power.on()
+    power.send_break()
+    power.off()
+    with pytest.raises(LabError, match="switched off"):
+        power.send_break()
+
+
+@pytest.mark.hil
 def test_a_cycle_is_a_new_emulator(power: QemuPower) -> None:
     power.on()
     first = power.pid

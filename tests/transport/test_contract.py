@@ -18,7 +18,7 @@ from hilagent import transport
 from hilagent.board.model import Console
 from hilagent.clock import Deadline
 from hilagent.errors import AgentBug, LabError, LinkError
-from hilagent.transport.base import Stream
+from hilagent.transport.base import Breaks, Stream
 
 EVERY_BYTE = bytes(range(256))
 
@@ -37,12 +37,16 @@ class FakeEmulator:
 
     def __init__(self) -> None:
         self.near, self.far = socket.socketpair()
+        self.breaks = 0
 
     def console(self) -> socket.socket:
         return self.near.dup()
 
     def epitaph(self) -> str:
         return "QEMU was killed by signal 9 by itself"
+
+    def send_break(self) -> None:
+        self.breaks += 1
 
 
 def _serial() -> Ends:
@@ -155,6 +159,36 @@ def test_what_was_sent_before_the_end_is_handed_out_first(kind: str) -> None:
     with pytest.raises(LinkError):
         ends.stream.read()
     ends.stream.close()
+
+
+def test_a_serial_port_sends_a_break_and_an_emulated_one_lets_its_emulator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr("termios.tcsendbreak", lambda fd, duration: sent.append(fd))
+    ends, emulator = _serial(), FakeEmulator()
+    emulated = transport.open(Console(kind="qemu"), emulator)
+    for stream in (ends.stream, emulated):
+        assert isinstance(stream, Breaks)
+        stream.send_break()
+    assert sent == [ends.stream.fileno()]
+    assert emulator.breaks == 1
+    for thing in (ends.stream, emulated, emulator.near, emulator.far):
+        thing.close()
+    ends.hang_up()
+    tcp = _tcp()
+    assert not isinstance(tcp.stream, Breaks)
+    tcp.stream.close()
+    tcp.hang_up()
+
+
+def test_a_break_on_a_port_that_is_gone_is_a_link_error() -> None:
+    ends = _serial()
+    ends.stream.close()
+    assert isinstance(ends.stream, Breaks)
+    with pytest.raises(LinkError, match="closed by this program"):
+        ends.stream.send_break()
+    ends.hang_up()
 
 
 def test_the_end_of_an_emulated_board_says_why_its_emulator_ended() -> None:
