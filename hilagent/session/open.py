@@ -11,19 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING
 
 from hilagent import errors
-from hilagent.board import Board
 from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal, parts
-from hilagent.session import lock, signals
+from hilagent.session import lock
 from hilagent.session.linux import Boot, Linux, LinuxBench
 from hilagent.session.machine import Machine, State
 from hilagent.session.own import KEXEC_S, OwnSystem
@@ -32,6 +29,7 @@ from hilagent.session.session import Session
 from hilagent.session.settings import Settings
 from hilagent.session.starved import Starvation
 from hilagent.session.subject import Subject
+from hilagent.session.switch import surely_off
 
 if TYPE_CHECKING:
     from hilagent.console.line import Line
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 IMAGE_MAGIC = b"ARM\x64"
 """At byte 56 of an arm64 Image (Documentation/arch/arm64/booting.rst)."""
-OFF_TRIES = 3
 BOOT_SIGN = rb"\r\n:[A-Za-z0-9+/]{12}"
 """How the payload's first, armoured message begins; U-Boot prints no such line."""
 
@@ -66,48 +63,11 @@ def open(
         real = RealBench(settings, journal, served)
         real.build()
         machine = Machine(real, journal)
-        stack.callback(_switch_off, board, machine, real, journal)
+        stack.callback(surely_off, board, machine.off, real.powered, journal)
         restarts = Restarts(
             real.linux_bench, journal, real.console, real.image, real.connect_unasked
         )
         yield Session(board, journal, machine, real.console, restarts)
-
-
-def _switch_off(board: Board, machine: Machine, real: RealBench, journal: Journal) -> None:
-    """Switch off, in several tries, and ask whether it is; at worst say that it may be on."""
-    with signals.quiet() as noted:
-        try:
-            said = _off(machine, real)
-            for _ in range(OFF_TRIES - 1):
-                if said:
-                    Event().wait(board.power.off_s)  # a relay has no event to wait for
-                    said = _off(machine, real)
-            if said:
-                hint = f"{board.name} may still have power"
-                hint += f"; run: {shlex.join(board.power.off)}" if board.power.off else ""
-                with contextlib.suppress(errors.LabError):
-                    journal.note(f"{hint} ({said})", blame="infra")
-                raise errors.LabError(f"{board.name} wasn't switched off: {said}", hint=hint)
-        finally:
-            for name in noted:
-                with contextlib.suppress(errors.LabError):
-                    journal.note(f"{name} came while the board was being switched off")
-
-
-def _off(machine: Machine, real: RealBench) -> str:
-    """Return why the board may be on after it was switched off, empty if it is off."""
-    said = ""
-    try:
-        machine.off()
-    except errors.LabError as exc:
-        said = exc.message
-    try:
-        powered = real.powered()
-    except errors.LabError:
-        powered = None
-    if powered is None:
-        return said
-    return said or "its switch says that it is on" if powered else ""
 
 
 @contextlib.contextmanager

@@ -67,10 +67,33 @@ def test_a_holder_that_dies_frees_it(tmp_path: Path) -> None:
         pass
 
 
+def test_the_holder_can_be_asked_for_without_taking_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lock.holder(["port"]) is None
+    with lock.hold(["port"], board="rpi4", run_dir=Path("run")):
+        found = lock.holder(["other", "port"])
+        assert found is not None
+        assert (found.pid, found.run_dir) == (os.getpid(), tmp_path / "run")
+        assert found.holds()
+    assert not found.holds()
+    assert lock.holder(["port"]) is None
+
+
+def test_a_holder_without_a_log_says_so() -> None:
+    with lock.hold(["port"], board="x", run_dir=None):
+        found = lock.holder(["port"])
+    assert found is not None
+    assert found.run_dir is None
+    assert str(found).endswith(f"(pid {os.getpid()})")
+
+
 def test_a_lock_file_full_of_rubbish_names_nobody(state: Path, tmp_path: Path) -> None:
     with lock.hold(["port"], board="x", run_dir=tmp_path):
         (state / "port.lock").write_bytes(b"\x1b[2J\xff{")
         assert "somebody who left no name" in _refused("port", tmp_path)
+        assert lock.holder(["port"]) is None
 
 
 def test_an_emulated_board_is_nobodys(tmp_path: Path) -> None:
