@@ -221,6 +221,23 @@ def _shell(vectors: str, **chosen: Any) -> int:
     return shell(_request(chosen | {"vectors": (vectors,)}), chosen["run_dir"])
 
 
+@_hilagent.command("power")
+@click.argument("board")
+@click.argument("what", type=click.Choice(["on", "off", "cycle", "state"]))
+@click.option("--boards", "folders", multiple=True, metavar="DIR",
+              type=click.Path(file_okay=False, path_type=Path),
+              help="A folder of board files, looked at first.")  # fmt: skip
+def _power(board: str, what: str, folders: tuple[Path, ...]) -> int:
+    """Switch BOARD on or off, or say which it is.
+
+    Says what was done, and what the board's own 'power.state' says of it afterwards;
+    exit code 125 where that is the opposite. Refused while somebody uses the board.
+    """
+    from hilagent.cli.power import power
+
+    return power(board, what, folders)
+
+
 @_hilagent.command("trust")
 @click.argument("board")
 @click.option("--system", type=click.Choice(["os", "rootfs"]), default="os", show_default=True,
