@@ -30,9 +30,7 @@ def guarded(command: Callable[[], Any]) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except (KeyboardInterrupt, click.Abort) as exc:
-        say("interrupted")
-        signal = exc.__cause__ if isinstance(exc, click.Abort) else exc  # click makes its own of it
-        return EXIT_SIGTERM if getattr(signal, "name", "SIGINT") != "SIGINT" else EXIT_SIGINT
+        return _interrupted(exc.__cause__ if isinstance(exc, click.Abort) else exc)  # click's own
     except errors.UsageError as exc:
         say(*told(exc))
         return EXIT_USAGE
@@ -43,8 +41,15 @@ def guarded(command: Callable[[], Any]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_SIGTERM
     except Exception as exc:
+        if isinstance(exc, OSError) and isinstance(exc.__context__, KeyboardInterrupt):
+            return _interrupted(exc.__context__)  # click can't tell a terminal that hung up
         say(f"hilagent has a bug: {type(exc).__name__}: {exc}", f"the traceback is in {saved(exc)}")
         return EXIT_BUG
+
+
+def _interrupted(signal: BaseException | None) -> int:
+    say("interrupted")
+    return EXIT_SIGTERM if getattr(signal, "name", "SIGINT") != "SIGINT" else EXIT_SIGINT
 
 
 def _verdict(exc: errors.WorldError) -> int:
