@@ -238,6 +238,74 @@ def _power(board: str, what: str, folders: tuple[Path, ...]) -> int:
     return power(board, what, folders)
 
 
+@_hilagent.command("console")
+@click.argument("board", default=DEFAULT_BOARD)
+@click.option(
+    "--power-on",
+    "begin",
+    flag_value="on",
+    help="Switch it on first; what was switched on here is switched off at the end.",
+)
+@click.option(
+    "--cycle", "begin", flag_value="cycle", help="Switch it off and on first, and off at the end."
+)
+@click.option(
+    "--timestamps", is_flag=True, help="Show the time before each line, in seconds since the start."
+)
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Look on only: show the log of whoever holds the board, until they end.",
+)
+@click.option(
+    "--quiet",
+    "quiet_s",
+    type=click.FloatRange(0.01, 3600),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With a pipe as input: end after such a silence behind its end.",
+)
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the board, e.g. cpu=max; may be given again.",
+)
+@click.option(
+    "--boards",
+    "folders",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A folder of board files, looked at first.",
+)
+@click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Where the log goes: console.raw, console.tx, console.idx (default: a new "
+                   "folder in $HILAGENT_RUNS or ./hilagent-runs).")  # fmt: skip
+def _console(board: str, watch: bool, begin: Any, **chosen: Any) -> int:
+    """Connect this terminal to the console of BOARD, for this command alone.
+
+    Every key goes to the board, Ctrl-C too, but Ctrl-] and a key: q quits, c cycles
+    power, b sends a break, ? is help, and Ctrl-] sends itself. Of what the board says,
+    only text (on a terminal with colours) is shown: it can't drive this terminal. The log
+    has every byte, and when it came. A pipe as input is sent as it is.
+    """
+    if watch:
+        if begin or chosen["run_dir"] or chosen["options"]:
+            raise click.UsageError("--watch only looks on: it switches, chooses and writes nothing")
+        from hilagent.cli.following import watch as follow
+
+        return follow(board, chosen["folders"], timestamps=chosen["timestamps"])
+    from hilagent.cli.console import Wanted, console
+    from hilagent.plugin.options import pairs
+
+    options = pairs(chosen.pop("options"))
+    return console(board, Wanted(begin=begin or "as it is", options=options, **chosen))
+
+
 @_hilagent.command("trust")
 @click.argument("board")
 @click.option("--system", type=click.Choice(["os", "rootfs"]), default="os", show_default=True,

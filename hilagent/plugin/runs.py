@@ -82,7 +82,7 @@ class Run:
         if self._journal is None:
             settings = self.settings
             run_dir = self._chosen_dir or journals.new_run_dir(settings.board.name)
-            self._journal = _begun(run_dir)
+            self._journal = begun(run_dir)
             self.run_dir = run_dir
             self._journal.listeners += [self._learn, *self._listeners]
             self._journal.run(**_facts(settings))
@@ -172,7 +172,8 @@ class CutShort:
             self._run.note_bug(excinfo.value)
 
 
-def _begun(run_dir: Path) -> journals.Journal:
+def begun(run_dir: Path) -> journals.Journal:
+    """Return the journal of a new run in ``run_dir``; UsageError where that can't be."""
     if (run_dir / journals.NAME).exists():
         hint = "name a new one; a run is never overwritten"
         raise errors.UsageError(f"{run_dir} already holds a run", hint=hint)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr.strip() == "[]"
-    for verb in ("run", "boards", "hvc", "shell", "trust", "build", "setup"):
+    for verb in ("run", "boards", "hvc", "shell", "power", "console", "trust", "build", "setup"):
         assert f"  {verb} " in done.stdout
 
 
@@ -285,6 +286,16 @@ def test_every_end_has_its_exit_code(raised: BaseException, code: int) -> None:
         raise raised
 
     assert ending.guarded(command) == code
+
+
+def test_a_signal_to_a_command_whose_terminal_hung_up_is_no_bug() -> None:
+    def command() -> int:
+        try:
+            raise signals.Interrupted("SIGHUP")
+        except KeyboardInterrupt:
+            raise OSError(errno.EIO, "gone") from None  # click tells stderr
+
+    assert ending.guarded(command) == 143
 
 
 def test_a_message_from_a_board_can_not_drive_the_terminal(
