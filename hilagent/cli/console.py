@@ -16,7 +16,7 @@ from hilagent import board as boards_room
 from hilagent.board import Board
 from hilagent.cli.ending import say
 from hilagent.cli.screen import screen
-from hilagent.cli.terminal import READ_BYTES, Showing, Terminal, raw
+from hilagent.cli.terminal import LAST_WORDS_S, READ_BYTES, Showing, Terminal, raw
 from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.plugin import runs
@@ -56,19 +56,20 @@ def console(name: str, wanted: Wanted) -> int:
         signals.Interrupted: by a signal; the terminal is restored.
     """
     board = boards_room.load(name, options=wanted.options, dirs=wanted.folders)
+    stdin = sys.stdin.fileno()
+    by_hand = os.isatty(stdin)
     with signals.as_exceptions(), contextlib.ExitStack() as stack:
         log = stack.enter_context(_journal(board, wanted.run_dir))
         shown = stack.enter_context(screen(timestamps=wanted.timestamps))
 
         def show(console: Console) -> Showing:
             showing = Showing(console, shown)
-            before_closed.callback(showing.close)
+            before_closed.callback(showing.close, LAST_WORDS_S if by_hand else None)
             return showing
 
         before_closed = stack.enter_context(contextlib.ExitStack())
         attended = stack.enter_context(attend(board, log, wanted.begin))
-        stdin = sys.stdin.fileno()
-        if os.isatty(stdin):
+        if by_hand:
             with raw(stdin):
                 _greet(board, attended, log.run_dir)
                 Terminal(stdin, attended, show).run()

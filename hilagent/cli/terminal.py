@@ -40,7 +40,8 @@ TYPING_S = 2.0
 _PIECE_BYTES = 256
 _OFLAG = 1
 _LONG_S = 3600.0
-_JOIN_S = 2.0
+LAST_WORDS_S = 2.0
+"""How long a person waits, after the end, for a terminal that is behind."""
 
 
 class Keys:
@@ -88,9 +89,13 @@ class Showing:
             assert self.error is not None
             raise self.error
 
-    def close(self) -> None:
-        """Wait for the last byte to be shown; the console was closed before."""
-        self._thread.join(_JOIN_S)
+    def close(self, patience_s: float | None = None) -> None:
+        """Wait until the last byte is shown; the console was closed before.
+
+        Args:
+            patience_s: for a screen that takes nothing; None to wait as long as a pipe does.
+        """
+        self._thread.join(patience_s)
         if not self._thread.is_alive():  # else a terminal that takes nothing keeps it
             os.close(self.ended)
 

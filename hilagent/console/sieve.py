@@ -23,6 +23,7 @@ REPLACEMENT = "\ufffd"
 MAX_CSI = 32
 MAX_STRING = 256
 _PLAIN = re.compile(r"[\x20-\x7e\r\n\t\b]+")
+_PLAIN_UTF8 = re.compile(rf"[\x20-\x7e\r\n\t\b{REPLACEMENT}]+")
 _SGR = r"(?:0?[0147]|2[247]|[34][0-79]|9[0-7]|10[0-7])"
 _COLOUR = re.compile(rf"\x1b\[(?:{_SGR}(?:;{_SGR})*)?m")
 """ECMA-48 SGR: reset, bold, underline, inverse, their ends, and the 16 colours."""
@@ -49,8 +50,16 @@ class Sieve:
     def __init__(self, *, colours: bool = False, ascii_only: bool = False) -> None:
         self._colours, self._replacement = colours, "?" if ascii_only else REPLACEMENT
         self._ascii_only = ascii_only
+        self._run = _PLAIN if ascii_only else _PLAIN_UTF8
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._state = _State.GROUND
+        self._steps = {
+            _State.GROUND: self._ground,
+            _State.ESCAPE: self._escape,
+            _State.CHARSET: self._escape,
+            _State.CSI: self._control,
+            _State.STRING: self._string,
+        }
         self._csi = ""
         self._left = 0
 
@@ -58,7 +67,7 @@ class Sieve:
         """Return what passes of ``chunk``; the end of a cut character comes with the next."""
         text, out, at = self._decoder.decode(chunk), [], 0
         while at < len(text):
-            run = _PLAIN.match(text, at) if self._state is _State.GROUND else None
+            run = self._run.match(text, at) if self._state is _State.GROUND else None
             out.append(run.group() if run else self._step(text[at]))
             at = run.end() if run else at + 1
         return "".join(out)
@@ -67,13 +76,7 @@ class Sieve:
         if char == "\x1b":
             self._state = _State.ESCAPE
             return ""
-        return {
-            _State.GROUND: self._ground,
-            _State.ESCAPE: self._escape,
-            _State.CHARSET: self._escape,
-            _State.CSI: self._control,
-            _State.STRING: self._string,
-        }[self._state](char)
+        return self._steps[self._state](char)
 
     def _ground(self, char: str) -> str:
         self._state = _State.GROUND

@@ -261,6 +261,27 @@ def test_a_pipe_gets_what_the_board_says_without_colours(outlet: Outlet, port: P
     assert (outlet.folder / "mine" / "console.raw").read_bytes().endswith(b"\r\nnext")
 
 
+def test_a_slow_reader_gets_everything(outlet: Outlet, port: Port) -> None:
+    command = hilagent("console", "rock", "--boards", str(outlet.folder), "--quiet", "0.2")
+    said = b"".join(b"line %06d\r\n" % number for number in range(20_000))
+    with subprocess.Popen(
+        command, cwd=outlet.folder, env=environment(outlet.folder),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"hello")
+        child.stdin.flush()
+        port.hears(b"hello")
+        for at in range(0, len(said), 1024):
+            port.says(said[at : at + 1024])
+        child.stdin.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(2.5)  # the board is quiet for long, and the pipe is full
+        assert child.stdout.read() == said
+    assert child.returncode == 0
+
+
 def test_a_reader_that_goes_away_ends_it(outlet: Outlet, port: Port) -> None:
     command = hilagent("console", "rock", "--boards", str(outlet.folder), "--power-on")
     reader, writer = os.pipe()
