@@ -33,7 +33,7 @@ _POKE_S = 1.0
 _ANSWER_S = 0.25
 _LEFT = (rb"Starting kernel", rb"Starting appl", rb"ing kernel \.\.", rb"lication at 0x")
 _VERSION = re.compile(r"^U-Boot (20\d\d\.\d\d\S*)", re.MULTILINE)
-_CRC = re.compile(r"crc32 for ([0-9a-f]+) \.\.\. ([0-9a-f]+) ==> ([0-9a-f]{8})")
+_CRC = re.compile(r"(?:crc32|CRC32) for ([0-9a-f]+) \.\.\. ([0-9a-f]+) ==> ([0-9a-f]{8})")
 _BDINFO = re.compile(r"^(?:-> )?([A-Za-z][\w ]*?) *= (\S.*?)\s*$", re.MULTILINE)
 
 

@@ -31,6 +31,7 @@ class UBootTraits:
         never_prompts: it prints its banner and hangs.
         garbage: bytes before the banner, e.g. of another baud rate.
         crc_lookalike: a line that crc32 prints which looks like a prompt.
+        crc_word: what crc32 calls itself: capitals without CONFIG_HASH (common/hash.c).
         fifo_bytes: bytes that come at once beyond these are lost; 0: none are.
         boot_fails: booti prints this and comes back.
     """
@@ -41,6 +42,7 @@ class UBootTraits:
     never_prompts: bool = False
     garbage: bytes = b""
     crc_lookalike: bytes = b""
+    crc_word: str = "crc32"
     fifo_bytes: int = 0
     boot_fails: str = ""
 
@@ -271,7 +273,8 @@ class ScriptedUBoot:
         start, count = int(addr, 16), int(size, 16)
         crc = self.memory.crc32(start, count)
         extra = self.traits.crc_lookalike.decode("latin-1")
-        return f"{extra}crc32 for {start:08x} ... {start + count - 1:08x} ==> {crc:08x}\n"
+        span = f"{start:08x} ... {start + count - 1:08x}"
+        return f"{extra}{self.traits.crc_word} for {span} ==> {crc:08x}\n"
 
     def _do_md(self, addr: str, count: str = "40") -> str:
         start, out = int(addr, 16), ""

@@ -93,6 +93,14 @@ def test_output_that_looks_like_a_prompt_ends_no_command() -> None:
         assert board.uboot.garbled == 0
 
 
+@pytest.mark.parametrize("word", ["crc32", "CRC32"])
+def test_a_crc_is_read_from_a_uboot_with_and_without_config_hash(word: str) -> None:
+    with scripted(ScriptedUBoot(traits=UBootTraits(autoboot_s=0, crc_word=word))) as board:
+        board.uboot.attach(soon())
+        assert board.uboot.crc32(LOAD_ADDR, 16) == 0xECBB4B55
+        assert board.uboot.matches(LOAD_ADDR, bytes(16))
+
+
 def test_no_more_than_a_fifo_is_in_flight() -> None:
     with scripted(ScriptedUBoot(traits=UBootTraits(autoboot_s=0, fifo_bytes=16))) as board:
         board.uboot.attach(soon())
