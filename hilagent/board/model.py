@@ -90,13 +90,19 @@ class Firmware:
 
     Attributes:
         package: how to get it (apt).
-        path: where it is then.
+        path: where it is once that is installed; of a foreign one, the file's path all
+            the same: it is fetched and unpacked, and never installed.
+        foreign: the package is for arm64, whatever this host is.
+        start: QEMU's option for it: ``bios``, or ``kernel`` for a machine whose
+            own first stage QEMU plays, and which enters the firmware as that would.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     package: Text
-    path: Text
+    path: Annotated[str, Matches(r"/[^\x00-\x1f\x7f]{0,999}", "an absolute path")]
+    foreign: bool = False
+    start: Literal["bios", "kernel"] = "bios"
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,8 @@ class QemuSpec:
         cpu, smp, memory_mib: of ``-cpu``, ``-smp`` and ``-m``.
         binary: looked up in PATH.
         package: that it comes with (apt).
-        args: further arguments, after ours.
+        args: further arguments, after ours. The console is the first serial line that
+            they leave: after ``-serial null`` it is the machine's second.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT

@@ -26,5 +26,7 @@ def open(board: Board, tftp_dir: Path | None = None) -> Power:
     if board.qemu is not None:
         ssh = [block.ssh for block in (board.linux, board.os) if block is not None]
         forward = tuple({each.port for each in ssh if each.via == "qemu"})
-        return QemuPower(board.qemu, tftp_dir, forward=forward)
+        boots_by_net = board.uboot is not None and board.uboot.network.mode == "qemu"
+        net = tftp_dir if boots_by_net or forward else None  # not each machine takes a card
+        return QemuPower(board.qemu, net, forward=forward)
     raise AgentBug(f"board {board.name} has no way to be switched")

@@ -192,7 +192,7 @@ class QemuPower:
                     f"the firmware {firmware.path} isn't installed",
                     hint=f"apt install {firmware.package}",
                 )
-            return ("-bios", firmware.path)
+            return (f"-{firmware.start}", firmware.path)
         given = (("-kernel", spec.kernel), ("-initrd", spec.initrd), ("-append", spec.append))
         for option, path in given[:2]:
             if path and not Path(path).is_file():

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from hilagent import board
+from hilagent import power as power_room
 from hilagent.board.model import Firmware, QemuSpec
 from hilagent.clock import Deadline
 from hilagent.errors import LabError
@@ -120,6 +122,26 @@ def test_a_board_that_names_its_own_network_device_gets_no_other(
     spec = dataclasses.replace(firmware, binary="sh", args=own)
     argv = QemuPower(spec, tmp_path).argv()
     assert [each for each in argv if each.endswith("netdev=net0")] == [own[1]]
+
+
+def test_firmware_is_given_by_the_option_that_the_board_names(firmware: QemuSpec) -> None:
+    assert firmware.firmware is not None
+    for start in ("bios", "kernel"):
+        how = dataclasses.replace(firmware.firmware, start=start)
+        argv = QemuPower(dataclasses.replace(firmware, binary="sh", firmware=how)).argv()
+        assert argv[argv.index(f"-{start}") + 1] == how.path
+
+
+@pytest.mark.parametrize(("name", "wants"), [("qemu-virt", True), ("qemu-raspi3b", False)])
+def test_only_a_board_with_a_network_gets_a_card(
+    tmp_path: Path, firmware: QemuSpec, name: str, wants: bool
+) -> None:
+    found = board.load(name)
+    assert found.qemu is not None
+    spec = dataclasses.replace(found.qemu, binary="sh", firmware=firmware.firmware)
+    switch = power_room.open(dataclasses.replace(found, qemu=spec), tmp_path)
+    assert isinstance(switch, QemuPower)
+    assert ("-netdev" in switch.argv()) is wants
 
 
 def test_a_forwarded_port_reaches_the_board_and_is_not_chosen_by_us(tmp_path: Path) -> None:

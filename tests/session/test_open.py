@@ -11,6 +11,7 @@ import pytest
 
 from hilagent import abi, errors, journal
 from hilagent import board as boards
+from hilagent.build.progress import Progress
 from hilagent.journal import Journal
 from hilagent.session.machine import State
 from hilagent.session.open import open as open_session
@@ -112,6 +113,25 @@ def bed(
         )
         yield bed
         bed.journal.close()
+
+
+def test_a_firmware_that_has_to_be_fetched_is_a_step_of_the_run(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pi, asked = boards.load("qemu-raspi3b"), list[str]()
+
+    def at_hand(board: boards.Board, *, progress: Progress) -> boards.Board:
+        asked.append(board.name)
+        progress(1, 2, "half of it")
+        return board
+
+    monkeypatch.setattr("hilagent.build.firmware.at_hand", at_hand)
+    with open_session(dataclasses.replace(bed.settings, board=pi), bed.journal):
+        pass
+    with open_session(bed.settings, bed.journal):
+        pass
+    assert asked == ["qemu-raspi3b"]
+    assert '"get u-boot-rpi"' in (bed.run_dir / "journal.jsonl").read_text()
 
 
 def test_from_off_to_a_verdict_and_off_again(bed: Bed) -> None:
