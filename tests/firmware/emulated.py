@@ -17,6 +17,17 @@ from tests.emulator import Emulator
 _WAIT_S = 20.0  # for an emulator on a busy host; an answer takes milliseconds
 
 
+def u32(value: int) -> bytes:
+    """Return a word of memory."""
+    return value.to_bytes(4, "little")
+
+
+def number(value: int | tuple[int, ...]) -> int:
+    """Return a field that is one number."""
+    assert isinstance(value, int)
+    return value
+
+
 class Machine(Emulator):
     """QEMU with its console on a socket; `arguments` choose the machine and what it starts."""
 
@@ -56,6 +67,14 @@ class Machine(Emulator):
                 self.text += item.data
             else:
                 self.damaged.append(item)
+
+    def hear(self, text: bytes) -> None:
+        """Wait for text between the packets."""
+        deadline = Deadline.after(_WAIT_S)
+        while text not in self.text:
+            ready, _, _ = select.select([self.serial], [], [], deadline.left_s())
+            assert ready, f"silence; text {self.text!r}"
+            self._take(self.serial.recv(65536))
 
     def naks(self) -> list[frame.Packet]:
         """Return the NAKs that have come so far."""
@@ -123,3 +142,35 @@ class Machine(Emulator):
         value = wire.CALL_RESULT.unpack(self.must(wire.Op.JOB_RESULT, part))["x0"]
         assert isinstance(value, int)
         return value
+
+
+def start_all(machine: Machine) -> None:
+    """Start the other three CPUs."""
+    for cpu in (1, 2, 3):
+        assert machine.must(wire.Op.CPU_START, u32(cpu)) == u32(wire.CpuState.READY)
+
+
+BREAK = (0xB900001F, 0xD508711F, 0xD5033F9F, 0xD5033FDF, 0xD65F03C0)
+"""str wzr, [x0]; ic ialluis; dsb sy; isb; ret"""
+
+
+def break_setup(machine: Machine, hello: dict[str, int | tuple[int, ...]], elf: Path) -> int:
+    """Make the first word of the payload's own ``el2_setup`` undefined; return its address."""
+    victim = number(hello["image"]) + symbol(elf, "el2_setup")
+    scratch = number(hello["scratch"])
+    machine.write(scratch, b"".join(u32(word) for word in BREAK))
+    machine.must(wire.Op.SLOT_LOADED, wire.ACCESS.pack(addr=scratch, size=len(BREAK) * 4))
+    call = int(wire.Job.CALL)
+    machine.run_job(wire.JOB.pack(cpu=0, kind=call, el=2, addr=scratch, x=(victim,)))
+    return victim
+
+
+def symbol(elf: Path, name: str) -> int:
+    """Return the value of a symbol of ``elf``."""
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
+
+    with elf.open("rb") as stream:
+        table = ELFFile(stream).get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
+        return next(int(s["st_value"]) for s in table.iter_symbols() if s.name == name)

@@ -11,8 +11,7 @@ import pytest
 
 from hilagent.build import payload
 from hilagent.link import frame, wire
-from tests.firmware import blob
-from tests.firmware.emulated import Machine
+from tests.firmware.emulated import Machine, break_setup, number, start_all, u32
 
 pytestmark = pytest.mark.hil
 
@@ -20,15 +19,6 @@ Op, Status, Cpu = wire.Op, wire.Status, wire.CpuState
 VIRT = ("-M", "virt,virtualization=on", "-smp", "4")
 ELSEWHERE = 0x50000000
 LOADER = 0x5F000000
-
-
-def u32(value: int) -> bytes:
-    return value.to_bytes(4, "little")
-
-
-def number(value: int | tuple[int, ...]) -> int:
-    assert isinstance(value, int)
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +33,6 @@ def virt(
     """A machine with four CPUs, of which one runs: idle ones cost the host a core each."""
     with Machine(tmp_path, *VIRT, "-cpu", request.param, "-kernel", built.image) as machine:
         yield machine
-
-
-def start_all(machine: Machine) -> None:
-    for cpu in (1, 2, 3):
-        assert machine.must(Op.CPU_START, u32(cpu)) == u32(Cpu.READY)
 
 
 def test_it_says_who_it_is_and_repeats_every_byte(
@@ -230,21 +215,13 @@ def test_it_resets_and_powers_off_by_psci(virt: Machine) -> None:
     assert virt.ended() == 0
 
 
-BREAK = (0xB900001F, 0xD508711F, 0xD5033F9F, 0xD5033FDF, 0xD65F03C0)
-"""str wzr, [x0]; ic ialluis; dsb sy; isb; ret"""
-
-
 @pytest.mark.parametrize("cpu", [0, 2])
 def test_an_exception_of_its_own_is_dumped_told_and_ends_in_a_reset(
     virt: Machine, built: payload.PayloadBuild, cpu: int
 ) -> None:
     hello = virt.hello()
     virt.must(Op.CPU_START, u32(cpu))
-    victim = number(hello["image"]) + symbol(built.elf, "el2_setup")
-    scratch = number(hello["scratch"])
-    virt.write(scratch, b"".join(u32(word) for word in BREAK))
-    virt.must(Op.SLOT_LOADED, wire.ACCESS.pack(addr=scratch, size=len(BREAK) * 4))
-    virt.run_job(wire.JOB.pack(cpu=0, kind=int(wire.Job.CALL), el=2, addr=scratch, x=(victim,)))
+    victim = break_setup(virt, hello, built.elf)
     if cpu == 2:
         virt.post(Op.CPU_STOP, u32(2))
     else:
@@ -255,16 +232,6 @@ def test_an_exception_of_its_own_is_dumped_told_and_ends_in_a_reset(
     assert virt.hello()["boot_id"] != hello["boot_id"]
     assert b"nothing guards on CPU 0%d" % cpu in virt.text
     assert b"resetting" in virt.text
-
-
-def symbol(elf: Path, name: str) -> int:
-    from elftools.elf.elffile import ELFFile
-    from elftools.elf.sections import SymbolTableSection
-
-    with elf.open("rb") as stream:
-        table = ELFFile(stream).get_section_by_name(".symtab")
-        assert isinstance(table, SymbolTableSection)
-        return next(int(s["st_value"]) for s in table.iter_symbols() if s.name == name)
 
 
 def test_entered_at_el1_it_says_so_and_only_resets(
@@ -323,60 +290,3 @@ def test_entered_from_a_vhe_kernels_state_it_leaves_e2h_behind(
         assert entry["HCR_EL2"] == 1 << 34 | 1 << 31 | 1 << 27
         assert entry["SCTLR_EL1"] == 0x30D08000
         machine.midr_of(0)
-
-
-PI: blob.Node = {
-    "#address-cells": 1,
-    "#size-cells": 1,
-    "aliases": {"serial0": "/soc/serial@7e201000", "serial1": "/soc/serial@7e215040"},
-    "memory@0": {"device_type": "memory", "reg": [0, 0x3B400000]},
-    "soc": {
-        "#address-cells": 1,
-        "#size-cells": 1,
-        "ranges": [0x7E000000, 0x3F000000, 0x1000000],
-        "serial@7e201000": {"compatible": "arm,pl011", "reg": [0x7E201000, 0x200]},
-        "serial@7e215040": {"compatible": "brcm,bcm2835-aux-uart", "reg": [0x7E215040, 0x40]},
-    },
-    "cpus": {
-        "#address-cells": 1,
-        "#size-cells": 0,
-        **{
-            f"cpu@{n}": {
-                "device_type": "cpu",
-                "reg": n,
-                "enable-method": "spin-table",
-                "cpu-release-addr": [0, 0xD8 + 8 * n],
-            }
-            for n in range(4)
-        },
-    },
-}
-
-
-def pi_tree(uart: int, *reserve: tuple[int, int]) -> bytes:
-    return blob.build({**PI, "chosen": {"stdout-path": f"serial{uart}:115200"}}, reserve)
-
-
-@pytest.mark.parametrize("uart", [0, 1])
-def test_a_pi_starts_its_cpus_from_a_spin_table_and_hands_them_on(
-    tmp_path: Path, built: payload.PayloadBuild, uart: int
-) -> None:
-    (tmp_path / "pi.dtb").write_bytes(pi_tree(uart, (0, 0x1000)))
-    arguments = ("-M", "raspi3b", "-kernel", built.image, "-dtb", tmp_path / "pi.dtb")
-    with Machine(tmp_path, *arguments, *(["-second"] if uart else [])) as machine:
-        hello = machine.hello()
-        assert (hello["uart_kind"], hello["psci_conduit"]) == (3 if uart else 1, 0)
-        assert machine.ask(Op.RESET)[0] == Status.REFUSED
-        machine.write(0x08000000, built.image.read_bytes())
-        start_all(machine)
-        machine.must(Op.CPU_STOP, u32(2))
-        start_all(machine)
-        tree, image = 0x07000000, number(hello["image"])
-        boot = wire.BOOT.pack(addr=0x08000000, x0=tree)
-        machine.write(tree, pi_tree(uart, (0, 0x1000)))
-        assert machine.ask(Op.BOOT, boot)[0] == Status.REFUSED  # the pens would be overwritten
-        machine.write(tree, pi_tree(uart, (0, 0x1000), (image, 0x1000)))
-        machine.must(Op.BOOT, boot)
-        assert machine.hello()["image"] == 0x08000000
-        start_all(machine)
-        assert len({machine.midr_of(cpu) for cpu in range(4)}) == 1
