@@ -113,6 +113,7 @@ static void visit_uart(struct dtb_at *at, struct search *search)
 	struct uart uart = { .kind = uart_kind(at), .shift = 2, .width = 4 };
 	int named = search->path && dtb_is_path(at, search->path, search->path_end);
 	uint64_t size;
+	uint32_t ignored;
 
 	if (uart.kind == UART_NONE || search->named || dtb_reg(at, 0, &uart.base, &size))
 		return;
@@ -122,6 +123,7 @@ static void visit_uart(struct dtb_at *at, struct search *search)
 		uart.shift = (uint32_t)dtb_number(at, "reg-shift", 0) & 3;
 		uart.width = (uint32_t)dtb_number(at, "reg-io-width", 1);
 		uart.base += dtb_number(at, "reg-offset", 0);
+		uart.big_endian = dtb_prop(at, "big-endian", &ignored) != NULL;
 	}
 	if (uart.width != 1 && uart.width != 2)
 		uart.width = 4;

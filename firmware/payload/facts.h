@@ -37,6 +37,7 @@ struct uart {
 	uint32_t shift; /* registers are 1 << shift bytes apart */
 	uint32_t width; /* of an access, in bytes */
 	uint32_t fixed; /* SBSA: only data and flags may be touched */
+	uint32_t big_endian; /* accesses of more than a byte are */
 	uint64_t base;
 };
 

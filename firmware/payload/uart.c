@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PL011 (Arm DDI 0183), 16550 and DesignWare (registers 1 << shift apart), and the
- * BCM2835 mini-UART, which is a 16550 with its registers 4 bytes apart.
+ * PL011 (Arm DDI 0183), 16550 and DesignWare, and the BCM2835 mini-UART, which is a
+ * 16550 with its registers 4 bytes apart. What they differ in is where a few bits
+ * stand: a register's number is its offset >> struct uart.shift.
  */
 #include "uart.h"
 
 #define PL011_DR 0x00
-#define PL011_FR 0x18
-#define PL011_LCRH 0x2c
-#define PL011_CR 0x30
-#define PL011_DMACR 0x48
+#define PL011_FR (0x18 >> 2)
+#define PL011_LCRH (0x2c >> 2)
+#define PL011_CR (0x30 >> 2)
+#define PL011_DMACR (0x48 >> 2)
 #define DR_OE (1u << 11)
 #define FR_BUSY (1u << 3)
 #define FR_RXFE (1u << 4)
@@ -26,27 +27,74 @@
 #define LSR_THRE (1u << 5)
 #define LSR_TEMT (1u << 6)
 
-static uint32_t get(const struct uart *u, uint32_t index)
+/* What a register says if these bits of it have these values. */
+struct sign {
+	uint32_t at, bits, values;
+};
+
+struct layout {
+	uint32_t in, out;
+	struct sign can_send, idle, received;
+	uint32_t lost_by_data, lost_by_status; /* an overrun: beside the byte, beside `received` */
+};
+
+static const struct layout pl011 = {
+	.in = PL011_DR,
+	.out = PL011_DR,
+	.can_send = { PL011_FR, FR_TXFF, 0 },
+	.idle = { PL011_FR, FR_BUSY, 0 },
+	.received = { PL011_FR, FR_RXFE, 0 },
+	.lost_by_data = DR_OE,
+};
+
+static const struct layout ns16550 = {
+	.in = U16550_DATA,
+	.out = U16550_DATA,
+	.can_send = { U16550_LSR, LSR_THRE, LSR_THRE },
+	.idle = { U16550_LSR, LSR_TEMT, LSR_TEMT },
+	.received = { U16550_LSR, LSR_DR, LSR_DR },
+	.lost_by_status = LSR_OE,
+};
+
+static const struct layout *layout_of(const struct uart *u)
 {
-	uint64_t at = u->base + (u->kind == UART_PL011 ? index : index << u->shift);
+	return u->kind == UART_PL011 ? &pl011 : &ns16550;
+}
+
+static uint32_t swapped(const struct uart *u, uint32_t value)
+{
+	if (!u->big_endian || u->width == 1)
+		return value;
+	return u->width == 2 ? __builtin_bswap16((uint16_t)value) : __builtin_bswap32(value);
+}
+
+__attribute__((noinline)) static uint32_t get(const struct uart *u, uint32_t index)
+{
+	uint64_t at = u->base + (index << u->shift);
 
 	if (u->width == 1)
 		return *(volatile uint8_t *)at;
 	if (u->width == 2)
-		return *(volatile uint16_t *)at;
-	return *(volatile uint32_t *)at;
+		return swapped(u, *(volatile uint16_t *)at);
+	return swapped(u, *(volatile uint32_t *)at);
 }
 
-static void put(const struct uart *u, uint32_t index, uint32_t value)
+__attribute__((noinline)) static void put(const struct uart *u, uint32_t index, uint32_t value)
 {
-	uint64_t at = u->base + (u->kind == UART_PL011 ? index : index << u->shift);
+	uint64_t at = u->base + (index << u->shift);
 
+	value = swapped(u, value);
 	if (u->width == 1)
 		*(volatile uint8_t *)at = (uint8_t)value;
 	else if (u->width == 2)
 		*(volatile uint16_t *)at = (uint16_t)value;
 	else
 		*(volatile uint32_t *)at = value;
+}
+
+__attribute__((noinline)) static int holds(const struct uart *u, const struct sign *sign)
+{
+	return (get(u, sign->at) & sign->bits) == sign->values;
 }
 
 /* LCRH may be written only while the UART is off and idle; CR_ON may be half off after Linux. */
@@ -82,37 +130,32 @@ void uart_prepare(const struct uart *u)
 
 int uart_can_send(const struct uart *u)
 {
-	if (u->kind == UART_PL011)
-		return !(get(u, PL011_FR) & FR_TXFF);
-	return u->kind == UART_NONE || (get(u, U16550_LSR) & LSR_THRE);
+	return u->kind == UART_NONE || holds(u, &layout_of(u)->can_send);
 }
 
 void uart_send(const struct uart *u, uint8_t byte)
 {
 	if (u->kind != UART_NONE)
-		put(u, u->kind == UART_PL011 ? PL011_DR : U16550_DATA, byte);
+		put(u, layout_of(u)->out, byte);
 }
 
 int uart_idle(const struct uart *u)
 {
-	if (u->kind == UART_PL011)
-		return !(get(u, PL011_FR) & FR_BUSY);
-	return u->kind == UART_NONE || (get(u, U16550_LSR) & LSR_TEMT) != 0;
-}
-
-static int pl011_data(uint32_t data)
-{
-	return (int)(data & 0xff) | (data & DR_OE ? UART_OVERRUN : 0);
+	return u->kind == UART_NONE || holds(u, &layout_of(u)->idle);
 }
 
 int uart_receive(const struct uart *u)
 {
-	uint32_t status;
+	const struct layout *layout = layout_of(u);
+	uint32_t status, data;
 
-	if (u->kind == UART_PL011)
-		return get(u, PL011_FR) & FR_RXFE ? -1 : pl011_data(get(u, PL011_DR));
-	status = u->kind == UART_NONE ? 0 : get(u, U16550_LSR);
-	if (!(status & LSR_DR))
+	if (u->kind == UART_NONE)
 		return -1;
-	return (int)(get(u, U16550_DATA) & 0xff) | (status & LSR_OE ? UART_OVERRUN : 0);
+	status = get(u, layout->received.at);
+	if ((status & layout->received.bits) != layout->received.values)
+		return -1;
+	data = get(u, layout->in);
+	if (status & layout->lost_by_status || data & layout->lost_by_data)
+		return (int)(data & 0xff) | UART_OVERRUN;
+	return (int)(data & 0xff);
 }

@@ -93,6 +93,7 @@ static void read_tree(const uint8_t *in, uint32_t size)
 	put_u32(facts.uart.kind);
 	put_u32(facts.uart.shift);
 	put_u32(facts.uart.width);
+	put_u32(facts.uart.big_endian);
 	put_u64(facts.uart.base);
 	put_u32(facts.cpu_count);
 	for (uint32_t i = 0; i < facts.cpu_count; i++) {
@@ -102,13 +103,13 @@ static void read_tree(const uint8_t *in, uint32_t size)
 	}
 }
 
-/* kind, shift, width, then 128 bytes that are its registers; answers what each call said. */
+/* kind, shift, width, big_endian, then 256 bytes that are its registers; what each call said. */
 static void drive_uart(const uint8_t *in)
 {
-	static uint8_t registers[128] __attribute__((aligned(8)));
-	struct uart u = { .kind = in[0], .shift = in[1], .width = in[2] };
+	static uint8_t registers[256] __attribute__((aligned(8)));
+	struct uart u = { .kind = in[0], .shift = in[1], .width = in[2], .big_endian = in[3] };
 
-	memcpy(registers, in + 3, sizeof(registers));
+	memcpy(registers, in + 4, sizeof(registers));
 	u.base = (uint64_t)registers;
 	put_u32((uint32_t)uart_can_send(&u));
 	put_u32((uint32_t)uart_idle(&u));

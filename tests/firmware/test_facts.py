@@ -36,6 +36,13 @@ BUS: blob.Node = {
         "reg-io-width": 4,
     },
     "serial@2000": {**NS16550, "reg": [0x2000, 0x100]},
+    "serial@3000": {
+        **NS16550,
+        "reg": [0x3000, 0x100],
+        "reg-shift": 2,
+        "reg-io-width": 4,
+        "big-endian": b"",
+    },
     "serial@9000": {**NS16550, "reg": [0x9000, 0x100]},
 }
 SOC: blob.Node = {
@@ -55,6 +62,7 @@ class Facts:
     cpu_on: int
     psci_old: int
     uart: tuple[int, int, int, int]  # kind, shift, width, base
+    big_endian: int
     cpus: list[tuple[int, int, int]]  # MPIDR, release address, enable method
 
 
@@ -95,10 +103,11 @@ def facts(host: Host, raw: bytes) -> Facts | None:
         return None
     memory, at = ranges(answer, 4)
     reserved, at = ranges(answer, at)
-    conduit, cpu_on, old, *uart = struct.unpack_from("<6IQ", answer, at)
-    count = struct.unpack_from("<I", answer, at + 32)[0]
-    cpus = [struct.unpack_from("<QQI", answer, at + 36 + 20 * i) for i in range(count)]
-    return Facts(memory, reserved, conduit, cpu_on, old, tuple(uart), cpus)
+    conduit, cpu_on, old, kind, shift, width, big, base = struct.unpack_from("<7IQ", answer, at)
+    count = struct.unpack_from("<I", answer, at + 36)[0]
+    cpus = [struct.unpack_from("<QQI", answer, at + 40 + 20 * i) for i in range(count)]
+    uart = (kind, shift, width, base)
+    return Facts(memory, reserved, conduit, cpu_on, old, uart, big, cpus)
 
 
 def test_memory_reservations_cpus_and_psci_are_found(host: Host) -> None:
@@ -133,6 +142,13 @@ def test_the_console_is_the_one_that_chosen_names(
     found = facts(host, tree(stdout))
     assert found is not None
     assert found.uart == uart
+    assert not found.big_endian
+
+
+def test_a_16550_is_big_endian_where_its_node_says_so(host: Host) -> None:
+    found = facts(host, tree("/soc/bus/serial@3000"))
+    assert found is not None
+    assert (found.uart, found.big_endian) == ((2, 2, 4, 0x8_20003000), 1)
 
 
 @pytest.mark.parametrize(("method", "conduit"), [("hvc", 2), ("smc", 1), ("magic", 0)])

@@ -14,13 +14,13 @@ NOTHING = 0xFFFFFFFF
 
 
 def drive(
-    host: Host, kind: int, shift: int, width: int, registers: dict[int, int]
+    host: Host, kind: int, shift: int, width: int, registers: dict[int, int], big: bool = False
 ) -> tuple[int, int, int, bytes]:
     """Return can-send, idle, received (NOTHING if none) and the registers afterwards."""
-    memory = bytearray(128)
+    memory = bytearray(256)
     for offset, value in registers.items():
-        memory[offset : offset + 4] = value.to_bytes(4, "little")
-    answer = host("u", bytes([kind, shift, width]) + bytes(memory))
+        memory[offset : offset + width] = value.to_bytes(width, "big" if big else "little")
+    answer = host("u", bytes([kind, shift, width, big]) + bytes(memory))
     can_send, idle, received = struct.unpack_from("<3I", answer)
     return can_send, idle, received, answer[12:]
 
@@ -67,6 +67,16 @@ def test_a_16550_is_found_at_any_spacing(host: Host, shift: int, width: int) -> 
     assert received == 0x5A
     assert after[0] == 0xA5
     assert after[2 << shift] == 1
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_a_big_endian_16550_is_read_and_written_so(host: Host, width: int) -> None:
+    status, data = 5 << 2, 0
+    assert drive(host, NS16550, 2, width, {status: 0x60}, big=True)[:3] == (1, 1, NOTHING)
+    received, after = drive(host, NS16550, 2, width, {data: 0x5A, status: 0x03}, big=True)[2:]
+    assert received == 0x15A
+    assert after[:width] == bytes(width - 1) + b"\xa5"
+    assert after[2 << 2 : (2 << 2) + width] == bytes(width - 1) + b"\1"
 
 
 def test_a_mini_uart_is_a_16550_without_fifo_control(host: Host) -> None:
