@@ -105,6 +105,9 @@ static uint32_t uart_kind(const struct dtb_at *at)
 	if (dtb_lists(at, "compatible", "ns16550a") || dtb_lists(at, "compatible", "ns16550") ||
 	    dtb_lists(at, "compatible", "snps,dw-apb-uart"))
 		return UART_16550;
+	if (dtb_lists(at, "compatible", "cdns,uart-r1p12") ||
+	    dtb_lists(at, "compatible", "xlnx,xuartps"))
+		return UART_CADENCE;
 	return UART_NONE;
 }
 

@@ -17,6 +17,7 @@
 #define UART_PL011 1
 #define UART_16550 2
 #define UART_MINI 3
+#define UART_CADENCE 4
 
 struct range {
 	uint64_t start, size;

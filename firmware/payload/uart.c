@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PL011 (Arm DDI 0183), 16550 and DesignWare, and the BCM2835 mini-UART, which is a
- * 16550 with its registers 4 bytes apart. What they differ in is where a few bits
- * stand: a register's number is its offset >> struct uart.shift.
+ * PL011 (Arm DDI 0183), 16550 and DesignWare, the BCM2835 mini-UART, which is a 16550
+ * with its registers 4 bytes apart, and Cadence's (Zynq UltraScale+, UG1085 and UG1087).
+ * What they differ in is where a few bits stand: a register's number is its offset >>
+ * struct uart.shift.
  */
 #include "uart.h"
 
@@ -26,6 +27,18 @@
 #define LSR_OE (1u << 1) /* cleared by any read of LSR */
 #define LSR_THRE (1u << 5)
 #define LSR_TEMT (1u << 6)
+
+#define CADENCE_CR 0
+#define CADENCE_ISR (0x14 >> 2)
+#define CADENCE_SR (0x2c >> 2)
+#define CADENCE_FIFO (0x30 >> 2)
+#define CR_ENABLES 0x3cu /* RXEN, RXDIS, TXEN, TXDIS */
+#define CR_ENABLED 0x14u /* RXEN, TXEN */
+#define ISR_ROVR (1u << 5)
+#define SR_REMPTY (1u << 1)
+#define SR_TEMPTY (1u << 3)
+#define SR_TFUL (1u << 4)
+#define SR_TACTIVE (1u << 11)
 
 /* What a register says if these bits of it have these values. */
 struct sign {
@@ -56,8 +69,18 @@ static const struct layout ns16550 = {
 	.lost_by_status = LSR_OE,
 };
 
+static const struct layout cadence = {
+	.in = CADENCE_FIFO,
+	.out = CADENCE_FIFO,
+	.can_send = { CADENCE_SR, SR_TFUL, 0 },
+	.idle = { CADENCE_SR, SR_TEMPTY | SR_TACTIVE, SR_TEMPTY },
+	.received = { CADENCE_SR, SR_REMPTY, 0 },
+};
+
 static const struct layout *layout_of(const struct uart *u)
 {
+	if (u->kind == UART_CADENCE)
+		return &cadence;
 	return u->kind == UART_PL011 ? &pl011 : &ns16550;
 }
 
@@ -120,12 +143,32 @@ static void prepare_pl011(const struct uart *u)
 	(void)get(u, PL011_DR);
 }
 
+/* Linux leaves both halves disabled when its port is closed, and so does a reset. */
+static void prepare_cadence(const struct uart *u)
+{
+	uint32_t cr = get(u, CADENCE_CR);
+
+	if ((cr & CR_ENABLES) != CR_ENABLED)
+		put(u, CADENCE_CR, (cr & ~CR_ENABLES) | CR_ENABLED);
+}
+
+/* Told once: the bit is cleared by writing it. */
+static int cadence_lost(const struct uart *u)
+{
+	if (!(get(u, CADENCE_ISR) & ISR_ROVR))
+		return 0;
+	put(u, CADENCE_ISR, ISR_ROVR);
+	return 1;
+}
+
 void uart_prepare(const struct uart *u)
 {
 	if (u->kind == UART_PL011 && !u->fixed)
 		prepare_pl011(u);
 	else if (u->kind == UART_16550)
 		put(u, U16550_FCR, 1); /* FIFOs on; nothing is cleared if they were */
+	else if (u->kind == UART_CADENCE)
+		prepare_cadence(u);
 }
 
 int uart_can_send(const struct uart *u)
@@ -155,7 +198,8 @@ int uart_receive(const struct uart *u)
 	if ((status & layout->received.bits) != layout->received.values)
 		return -1;
 	data = get(u, layout->in);
-	if (status & layout->lost_by_status || data & layout->lost_by_data)
+	if (status & layout->lost_by_status || data & layout->lost_by_data ||
+	    (u->kind == UART_CADENCE && cadence_lost(u)))
 		return (int)(data & 0xff) | UART_OVERRUN;
 	return (int)(data & 0xff);
 }

@@ -199,7 +199,7 @@ HELLO = struct_of(
 )  # fmt: skip
 """``features`` bit 0: SVE in the frames; bit 1: E2H would not clear; bit 2: no EL2,
 the payload runs at EL1 and answers HELLO and RESET only. ``psci_conduit``: 0 none,
-1 smc, 2 hvc. ``uart_kind``: 1 PL011, 2 16550, 3 BCM2835 mini-UART. ``scratch``: memory
+1 smc, 2 hvc. ``uart_kind``: 1 PL011, 2 16550, 3 BCM2835 mini-UART, 4 Cadence. ``scratch``: memory
 that a host may use freely, in bytes."""
 
 ACCESS = struct_of("access", "u64 addr", "u32 size", "u32 width")

@@ -43,6 +43,7 @@ BUS: blob.Node = {
         "reg-io-width": 4,
         "big-endian": b"",
     },
+    "serial@4000": {"compatible": ["xlnx,zynqmp-uart", "cdns,uart-r1p12"], "reg": [0x4000, 0x100]},
     "serial@9000": {**NS16550, "reg": [0x9000, 0x100]},
 }
 SOC: blob.Node = {
@@ -129,6 +130,7 @@ def test_memory_reservations_cpus_and_psci_are_found(host: Host) -> None:
         ("/soc/serial@7e215040", (3, 2, 4, 0x3F215040)),
         ("uart2", (2, 2, 4, 0x8_20001000)),
         ("/soc/bus/serial@2000", (2, 0, 1, 0x8_20002000)),
+        ("/soc/bus/serial@4000", (4, 2, 4, 0x8_20004000)),
         ("", (1, 2, 4, 0x9000000)),
         ("/soc/bus@0/serial@9000", (1, 2, 4, 0x9000000)),  # outside ranges: the first usable one
         ("/soc/isolated/serial@0", (1, 2, 4, 0x9000000)),  # no ranges: not on the CPU's bus

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three UARTs' registers, at every spacing and access width."""
+"""The UARTs' registers, at every spacing and access width."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.firmware.conftest import Host
 
-PL011, NS16550, MINI = 1, 2, 3
+PL011, NS16550, MINI, CADENCE = 1, 2, 3, 4
 NOTHING = 0xFFFFFFFF
 
 
@@ -84,3 +84,41 @@ def test_a_mini_uart_is_a_16550_without_fifo_control(host: Host) -> None:
     assert received == 0x33
     assert after[2 << 2] == 0
     assert after[0] == 0xA5
+
+
+CR, ISR, SR, FIFO = 0x00, 0x14, 0x2C, 0x30
+
+
+def word(registers: bytes, at: int) -> int:
+    return int.from_bytes(registers[at : at + 4], "little")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (0x0A, (1, 1, NOTHING)),  # both FIFOs are empty
+        (0x80A, (1, 0, NOTHING)),  # TACTIVE: the last byte is still on the wire
+        (0x12, (0, 0, NOTHING)),  # TFUL
+        (0x02, (1, 0, NOTHING)),
+        (0x08, (1, 1, 0x41)),
+    ],
+)
+def test_a_cadence_says_what_its_status_says(
+    host: Host, status: int, said: tuple[int, int, int]
+) -> None:
+    *found, after = drive(host, CADENCE, 2, 4, {SR: status, FIFO: 0x41})
+    assert tuple(found) == said
+    assert word(after, FIFO) == 0xA5
+
+
+def test_a_cadences_overrun_comes_with_a_byte_and_is_cleared(host: Host) -> None:
+    received, after = drive(host, CADENCE, 2, 4, {SR: 8, FIFO: 0x41, ISR: 0x3FF})[2:]
+    assert received == 0x141
+    assert word(after, ISR) == 0x20  # written: what the register clears
+    after = drive(host, CADENCE, 2, 4, {SR: 8, FIFO: 0x41, ISR: 0x3DF})[3]
+    assert word(after, ISR) == 0x3DF
+
+
+@pytest.mark.parametrize(("before", "after"), [(0x128, 0x114), (0x28, 0x14), (0x114, 0x114)])
+def test_a_cadence_is_switched_on_if_it_was_off(host: Host, before: int, after: int) -> None:
+    assert word(drive(host, CADENCE, 2, 4, {SR: 0x0A, CR: before})[3], CR) == after
