@@ -97,17 +97,28 @@ static void visit_psci(struct dtb_at *at, struct facts *facts)
 
 static uint32_t uart_kind(const struct dtb_at *at)
 {
-	if (dtb_lists(at, "compatible", "arm,pl011") ||
-	    dtb_lists(at, "compatible", "arm,sbsa-uart"))
-		return UART_PL011;
-	if (dtb_lists(at, "compatible", "brcm,bcm2835-aux-uart"))
-		return UART_MINI;
-	if (dtb_lists(at, "compatible", "ns16550a") || dtb_lists(at, "compatible", "ns16550") ||
-	    dtb_lists(at, "compatible", "snps,dw-apb-uart"))
-		return UART_16550;
-	if (dtb_lists(at, "compatible", "cdns,uart-r1p12") ||
-	    dtb_lists(at, "compatible", "xlnx,xuartps"))
-		return UART_CADENCE;
+	static const struct {
+		char compatible[27];
+		uint8_t kind;
+	} known[] = {
+		{ "arm,pl011", UART_PL011 },
+		{ "arm,sbsa-uart", UART_PL011 },
+		{ "brcm,bcm2835-aux-uart", UART_MINI },
+		{ "ns16550a", UART_16550 },
+		{ "ns16550", UART_16550 },
+		{ "snps,dw-apb-uart", UART_16550 },
+		{ "cdns,uart-r1p12", UART_CADENCE },
+		{ "xlnx,xuartps", UART_CADENCE },
+		{ "fsl,imx6q-uart", UART_IMX },
+		{ "amlogic,meson-gx-uart", UART_MESON },
+		{ "amlogic,meson-g12a-uart", UART_MESON },
+		{ "amlogic,meson-s4-uart", UART_MESON },
+		{ "amlogic,meson-ao-uart", UART_MESON },
+	};
+
+	for (uint32_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (dtb_lists(at, "compatible", known[i].compatible))
+			return known[i].kind;
 	return UART_NONE;
 }
 

@@ -18,6 +18,8 @@
 #define UART_16550 2
 #define UART_MINI 3
 #define UART_CADENCE 4
+#define UART_IMX 5
+#define UART_MESON 6
 
 struct range {
 	uint64_t start, size;

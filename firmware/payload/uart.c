@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * PL011 (Arm DDI 0183), 16550 and DesignWare, the BCM2835 mini-UART, which is a 16550
- * with its registers 4 bytes apart, and Cadence's (Zynq UltraScale+, UG1085 and UG1087).
+ * with its registers 4 bytes apart, Cadence's (Zynq UltraScale+, UG1085 and UG1087), and
+ * those of i.MX and Amlogic Meson (as Linux's imx.c and meson_uart.c drive them).
  * What they differ in is where a few bits stand: a register's number is its offset >>
  * struct uart.shift.
  */
@@ -40,6 +41,30 @@
 #define SR_TFUL (1u << 4)
 #define SR_TACTIVE (1u << 11)
 
+#define IMX_URXD 0
+#define IMX_UTXD (0x40 >> 2)
+#define IMX_UCR1 (0x80 >> 2)
+#define IMX_UCR2 (0x84 >> 2)
+#define IMX_USR2 (0x98 >> 2)
+#define IMX_UTS (0xb4 >> 2)
+#define URXD_OVRRUN (1u << 13)
+#define UCR1_DMA 0x10cu /* RXDMAEN, TXDMAEN, ATDMAEN */
+#define UCR1_UARTEN (1u << 0)
+#define UCR2_ON 0x7u /* TXEN, RXEN; SRST, which resets when it is 0 */
+#define USR2_TXDC (1u << 3)
+#define UTS_RXEMPTY (1u << 5)
+#define UTS_TXFULL (1u << 4)
+
+#define MESON_WFIFO 0
+#define MESON_RFIFO (0x04 >> 2)
+#define MESON_CONTROL (0x08 >> 2)
+#define MESON_STATUS (0x0c >> 2)
+#define CONTROL_ON 0x3000u /* TX_EN, RX_EN */
+#define STATUS_RX_EMPTY (1u << 20)
+#define STATUS_TX_FULL (1u << 21)
+#define STATUS_TX_EMPTY (1u << 22)
+#define STATUS_XMIT_BUSY (1u << 25)
+
 /* What a register says if these bits of it have these values. */
 struct sign {
 	uint32_t at, bits, values;
@@ -77,11 +102,38 @@ static const struct layout cadence = {
 	.received = { CADENCE_SR, SR_REMPTY, 0 },
 };
 
+static const struct layout imx = {
+	.in = IMX_URXD,
+	.out = IMX_UTXD,
+	.can_send = { IMX_UTS, UTS_TXFULL, 0 },
+	.idle = { IMX_USR2, USR2_TXDC, USR2_TXDC },
+	.received = { IMX_UTS, UTS_RXEMPTY, 0 },
+	.lost_by_data = URXD_OVRRUN,
+};
+
+/* It doesn't tell of an overrun. */
+static const struct layout meson = {
+	.in = MESON_RFIFO,
+	.out = MESON_WFIFO,
+	.can_send = { MESON_STATUS, STATUS_TX_FULL, 0 },
+	.idle = { MESON_STATUS, STATUS_TX_EMPTY | STATUS_XMIT_BUSY, STATUS_TX_EMPTY },
+	.received = { MESON_STATUS, STATUS_RX_EMPTY, 0 },
+};
+
 static const struct layout *layout_of(const struct uart *u)
 {
-	if (u->kind == UART_CADENCE)
+	switch (u->kind) {
+	case UART_PL011:
+		return &pl011;
+	case UART_CADENCE:
 		return &cadence;
-	return u->kind == UART_PL011 ? &pl011 : &ns16550;
+	case UART_IMX:
+		return &imx;
+	case UART_MESON:
+		return &meson;
+	default:
+		return &ns16550;
+	}
 }
 
 static uint32_t swapped(const struct uart *u, uint32_t value)
@@ -143,13 +195,13 @@ static void prepare_pl011(const struct uart *u)
 	(void)get(u, PL011_DR);
 }
 
-/* Linux leaves both halves disabled when its port is closed, and so does a reset. */
-static void prepare_cadence(const struct uart *u)
+/* Writes only what differs: a port that runs is left alone. */
+static void change(const struct uart *u, uint32_t index, uint32_t clear, uint32_t set)
 {
-	uint32_t cr = get(u, CADENCE_CR);
+	uint32_t is = get(u, index), wanted = (is & ~clear) | set;
 
-	if ((cr & CR_ENABLES) != CR_ENABLED)
-		put(u, CADENCE_CR, (cr & ~CR_ENABLES) | CR_ENABLED);
+	if (is != wanted)
+		put(u, index, wanted);
 }
 
 /* Told once: the bit is cleared by writing it. */
@@ -161,14 +213,28 @@ static int cadence_lost(const struct uart *u)
 	return 1;
 }
 
+/* Linux leaves a port that it closed half off, and firmware one that it never used. */
 void uart_prepare(const struct uart *u)
 {
-	if (u->kind == UART_PL011 && !u->fixed)
-		prepare_pl011(u);
-	else if (u->kind == UART_16550)
+	switch (u->kind) {
+	case UART_PL011:
+		if (!u->fixed)
+			prepare_pl011(u);
+		break;
+	case UART_16550:
 		put(u, U16550_FCR, 1); /* FIFOs on; nothing is cleared if they were */
-	else if (u->kind == UART_CADENCE)
-		prepare_cadence(u);
+		break;
+	case UART_CADENCE:
+		change(u, CADENCE_CR, CR_ENABLES, CR_ENABLED);
+		break;
+	case UART_IMX:
+		change(u, IMX_UCR1, UCR1_DMA, UCR1_UARTEN);
+		change(u, IMX_UCR2, 0, UCR2_ON);
+		break;
+	case UART_MESON:
+		change(u, MESON_CONTROL, 0, CONTROL_ON);
+		break;
+	}
 }
 
 int uart_can_send(const struct uart *u)

@@ -199,8 +199,8 @@ HELLO = struct_of(
 )  # fmt: skip
 """``features`` bit 0: SVE in the frames; bit 1: E2H would not clear; bit 2: no EL2,
 the payload runs at EL1 and answers HELLO and RESET only. ``psci_conduit``: 0 none,
-1 smc, 2 hvc. ``uart_kind``: 1 PL011, 2 16550, 3 BCM2835 mini-UART, 4 Cadence. ``scratch``: memory
-that a host may use freely, in bytes."""
+1 smc, 2 hvc. ``uart_kind``: 1 PL011, 2 16550, 3 BCM2835 mini-UART, 4 Cadence, 5 i.MX,
+6 Meson. ``scratch``: memory that a host may use freely, in bytes."""
 
 ACCESS = struct_of("access", "u64 addr", "u32 size", "u32 width")
 """``width`` in bytes (1, 2, 4, 8), each element one access of that width; ``size``

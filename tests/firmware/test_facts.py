@@ -147,6 +147,37 @@ def test_the_console_is_the_one_that_chosen_names(
     assert not found.big_endian
 
 
+@pytest.mark.parametrize(
+    ("compatible", "kind"),
+    [
+        (["arm,pl011", "arm,primecell"], 1),
+        ("arm,sbsa-uart", 1),
+        ("ns16550a", 2),
+        ("ns16550", 2),
+        (["rockchip,rk3399-uart", "snps,dw-apb-uart"], 2),
+        ("brcm,bcm2835-aux-uart", 3),
+        (["xlnx,zynqmp-uart", "cdns,uart-r1p12"], 4),
+        (["cdns,uart-r1p8", "xlnx,xuartps"], 4),
+        (["fsl,imx8mp-uart", "fsl,imx6q-uart"], 5),
+        (["amlogic,meson-gx-uart", "amlogic,meson-ao-uart"], 6),
+        ("amlogic,meson-g12a-uart", 6),
+        (["amlogic,t7-uart", "amlogic,meson-s4-uart"], 6),
+        ("ti,am654-uart", 0),
+        ("arm,pl0111", 0),
+        ("", 0),
+    ],
+)
+def test_a_uart_is_known_by_what_it_is_compatible_with(
+    host: Host, compatible: str | list[str], kind: int
+) -> None:
+    node: blob.Node = {"compatible": compatible, "reg": [0x1000, 0x100]}
+    found = facts(host, blob.build({**CELLS_32, "serial@1000": node}))
+    assert found is not None
+    assert found.uart[0] == kind
+    if kind not in (0, 2):
+        assert found.uart[1:] == (2, 4, 0x1000)
+
+
 def test_a_16550_is_big_endian_where_its_node_says_so(host: Host) -> None:
     found = facts(host, tree("/soc/bus/serial@3000"))
     assert found is not None

@@ -9,7 +9,7 @@ import pytest
 
 from tests.firmware.conftest import Host
 
-PL011, NS16550, MINI, CADENCE = 1, 2, 3, 4
+PL011, NS16550, MINI, CADENCE, IMX, MESON = 1, 2, 3, 4, 5, 6
 NOTHING = 0xFFFFFFFF
 
 
@@ -122,3 +122,66 @@ def test_a_cadences_overrun_comes_with_a_byte_and_is_cleared(host: Host) -> None
 @pytest.mark.parametrize(("before", "after"), [(0x128, 0x114), (0x28, 0x14), (0x114, 0x114)])
 def test_a_cadence_is_switched_on_if_it_was_off(host: Host, before: int, after: int) -> None:
     assert word(drive(host, CADENCE, 2, 4, {SR: 0x0A, CR: before})[3], CR) == after
+
+
+URXD, UTXD, UCR1, UCR2, USR2, UTS = 0x00, 0x40, 0x80, 0x84, 0x98, 0xB4
+
+
+@pytest.mark.parametrize(
+    ("registers", "said"),
+    [
+        ({USR2: 8, UTS: 0x60}, (1, 1, NOTHING)),  # TXDC; TXEMPTY, RXEMPTY
+        ({USR2: 0, UTS: 0x60}, (1, 0, NOTHING)),  # the last byte is still on the wire
+        ({USR2: 0, UTS: 0x30}, (0, 0, NOTHING)),  # TXFULL
+        ({USR2: 8, UTS: 0x40, URXD: 0x8041}, (1, 1, 0x41)),  # CHARRDY
+        ({USR2: 8, UTS: 0x40, URXD: 0xE041}, (1, 1, 0x141)),  # ERR, OVRRUN
+        ({USR2: 8, UTS: 0x40, URXD: 0xD041}, (1, 1, 0x41)),  # ERR, FRMERR
+    ],
+)
+def test_an_imx_says_what_its_registers_say(
+    host: Host, registers: dict[int, int], said: tuple[int, int, int]
+) -> None:
+    *found, after = drive(host, IMX, 2, 4, registers)
+    assert tuple(found) == said
+    assert word(after, UTXD) == 0xA5
+
+
+@pytest.mark.parametrize(
+    ("ucr1", "ucr2", "after"),
+    [
+        (0, 0x4001, (1, 0x4007)),  # as Linux leaves a port that it closed
+        (0x30D, 0x4007, (0x201, 0x4007)),  # its DMA engines get no more of our bytes
+        (1, 0x4007, (1, 0x4007)),
+    ],
+)
+def test_an_imx_is_switched_on_if_it_was_off(
+    host: Host, ucr1: int, ucr2: int, after: tuple[int, int]
+) -> None:
+    found = drive(host, IMX, 2, 4, {UTS: 0x60, UCR1: ucr1, UCR2: ucr2})[3]
+    assert (word(found, UCR1), word(found, UCR2)) == after
+
+
+WFIFO, RFIFO, CONTROL, STATUS = 0x00, 0x04, 0x08, 0x0C
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (0x500000, (1, 1, NOTHING)),  # TX_EMPTY, RX_EMPTY
+        (0x2500000, (1, 0, NOTHING)),  # XMIT_BUSY
+        (0x300000, (0, 0, NOTHING)),  # TX_FULL
+        (0x400000, (1, 1, 0x41)),
+    ],
+)
+def test_a_meson_says_what_its_status_says(
+    host: Host, status: int, said: tuple[int, int, int]
+) -> None:
+    *found, after = drive(host, MESON, 2, 4, {STATUS: status, RFIFO: 0x41})
+    assert tuple(found) == said
+    assert word(after, WFIFO) == 0xA5
+
+
+@pytest.mark.parametrize("before", [0x8000, 0x9000, 0xB000])
+def test_a_meson_is_switched_on_if_it_was_off(host: Host, before: int) -> None:
+    registers = {STATUS: 0x500000, CONTROL: before}
+    assert word(drive(host, MESON, 2, 4, registers)[3], CONTROL) == 0xB000
