@@ -19,7 +19,7 @@ Name = Annotated[str, Matches(r"[a-z0-9][a-z0-9._-]{0,63}", "a name of a-z, 0-9,
 Text = Annotated[str, Length(1, 1000)]
 Address = Annotated[int, Between(0, (1 << 52) - 1)]
 
-PAYLOAD_UARTS = ("16550", "mini", "pl011")
+PAYLOAD_UARTS = ("16550", "cadence", "imx", "meson", "mini", "pl011")
 """The kinds that the payload drives (``UART_*`` of firmware/payload/facts.h)."""
 
 

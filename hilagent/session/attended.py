@@ -17,6 +17,7 @@ from hilagent.board import Board
 from hilagent.console import Console
 from hilagent.journal import Journal
 from hilagent.session import lock, switch
+from hilagent.session.firmware import with_firmware
 
 Begin = Literal["as it is", "on", "cycle"]
 
@@ -34,7 +35,7 @@ def attend(board: Board, journal: Journal, begin: Begin = "as it is") -> Iterato
         errors.LabError: it is in use, or can't be opened, switched on, or off at the end.
     """
     with lock.hold(lock.things(board), board=board.name, run_dir=journal.run_dir):
-        attended = Attended(board, journal)
+        attended = Attended(with_firmware(board, journal), journal)
         try:
             attended.begin(begin)
             yield attended

@@ -22,6 +22,7 @@ from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal, parts
 from hilagent.session import lock
+from hilagent.session.firmware import with_firmware
 from hilagent.session.linux import Boot, Linux, LinuxBench
 from hilagent.session.machine import Machine, State
 from hilagent.session.own import KEXEC_S, OwnSystem
@@ -60,7 +61,7 @@ def open(
     with contextlib.ExitStack() as stack:
         names = lock.things(board)
         stack.enter_context(lock.hold(names, board=board.name, run_dir=journal.run_dir))
-        settings = dataclasses.replace(settings, board=_with_firmware(board, journal))
+        settings = dataclasses.replace(settings, board=with_firmware(board, journal))
         served = stack.enter_context(_private_dir())
         real = RealBench(settings, journal, served)
         real.build()
@@ -70,17 +71,6 @@ def open(
             real.linux_bench, journal, real.console, real.image, real.connect_unasked
         )
         yield Session(board, journal, machine, real.console, restarts)
-
-
-def _with_firmware(board: Board, journal: Journal) -> Board:
-    """Return ``board`` with its firmware on this host; fetching it is a step of the run."""
-    firmware = board.qemu.firmware if board.qemu is not None else None
-    if firmware is None or not firmware.foreign:
-        return board
-    from hilagent.build.firmware import at_hand
-
-    with journal.step(f"get {firmware.package}") as share:
-        return at_hand(board, progress=lambda done, total, _: parts(share)(done, total))
 
 
 @contextlib.contextmanager
