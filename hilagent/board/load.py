@@ -193,7 +193,7 @@ def _node(value: Any, like: Node, *path: str) -> Node:
 def _find(name: str, known: Mapping[str, Path]) -> Path:
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, 3, 0.5)
+    near = difflib.get_close_matches(name, known, 3, 0.7)
     shown = text.scrub_line(name, limit=80)
     raise errors.UsageError(
         f"no board '{shown}'" + (f"; did you mean {' or '.join(near)}?" if near else ""),
