@@ -50,7 +50,10 @@ class Console:
         self._begin = self._tape.end
         self._crashes: list[Crash] = []
         self._resets_from: int | None = None
-        self._news = threading.Condition()
+        # Entered as a lock: a signal's exception within Condition.__enter__, which is Python,
+        # would leave it locked for ever.
+        self._lock = threading.RLock()
+        self._news = threading.Condition(self._lock)
         self._writing = threading.Lock()
         self._lost: HilagentError | None = None
         self._late = Lateness(time.monotonic())
@@ -66,7 +69,7 @@ class Console:
 
         It goes on reading where the handle before it stopped.
         """
-        with self._news:
+        with self._lock:
             since = self._owner.position if self._owner is not None else self._begin
             self._owner = Line(self, owner, since)
             self._news.notify_all()
@@ -82,7 +85,7 @@ class Console:
 
     def cut(self, start: int, size: int) -> tuple[int, bytes]:
         """Return received bytes, see :meth:`Tape.cut`."""
-        with self._news:
+        with self._lock:
             return self._tape.cut(start, size)
 
     def tail(self, lines: int = 8, since: int = 0) -> str:
@@ -97,7 +100,7 @@ class Console:
         Raises LabError when nothing will come any more, or nothing that comes
         is kept, because the disk is full.
         """
-        with self._news:
+        with self._lock:
             while self._tape.end <= position:
                 if self._lost is not None:
                     raise self._lost
@@ -117,7 +120,7 @@ class Console:
                     raise self._lost
                 taken = self._stream.write(bytes(view))
                 if taken:
-                    with self._news:
+                    with self._lock:
                         self._tape.sent(bytes(view[:taken]), time.monotonic_ns())
                     view = view[taken:]
                 elif deadline.expired():
@@ -135,12 +138,12 @@ class Console:
 
     def crash(self, since: int = 0) -> Crash | None:
         """Return the first crash that starts at ``since`` or later; a stall is none."""
-        with self._news:
+        with self._lock:
             return next((crash for crash in self._crashes if crash.start >= since), None)
 
     def expect_resets(self, *, expected: bool) -> None:
         """Say whether a bootloader's banner is news from here on; at first it is not."""
-        with self._news:
+        with self._lock:
             self._resets_from = None if expected else self._tape.end
 
     def late_s(self, since_s: float) -> float:
@@ -154,7 +157,7 @@ class Console:
 
     def close(self) -> None:
         """End the reader, close stream and files; what was received can still be read."""
-        with self._news:
+        with self._lock:
             if self._closing:
                 return
             self._closing = True
@@ -191,14 +194,14 @@ class Console:
             lost = error
         except Exception as error:  # whatever it is, nobody may wait for ever
             lost = AgentBug(f"the console's reader failed: {error!r}")
-        with self._news:
+        with self._lock:
             self._lost = lost
             self._late.due_s = float("inf")
             self._news.notify_all()
 
     def _received(self, chunk: bytes) -> None:
         now_ns = time.monotonic_ns()
-        with self._news:
+        with self._lock:
             self._tape.received(chunk, now_ns)
             for crash in self._watch.feed(chunk):
                 if not crash.fatal or (crash.kind is Kind.RESET and not self._is_news(crash)):

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import signal
 import threading
 import time
 from pathlib import Path
@@ -60,6 +63,35 @@ def test_what_the_board_says_is_read_and_what_is_written_reaches_it(tmp_path: Pa
     assert (tmp_path / "console.tx").read_bytes() == b"\x00\xffanswer"
     kinds = [record.direction for record in read_index(tmp_path / "console.idx")]
     assert kinds == [RX, TX]
+
+
+class _Signal(Exception):
+    """What a signal of this test raises."""
+
+
+def _raise(number: int, frame: object) -> None:
+    raise _Signal
+
+
+def test_a_signal_at_any_place_leaves_the_console_usable() -> None:
+    """Ctrl-C is an exception between any two instructions of the main thread."""
+    before = signal.signal(signal.SIGALRM, _raise)
+    noise = random.Random(1)
+    try:
+        with FarEnd() as board:
+            console = board.console
+            for _ in range(1500):
+                with contextlib.suppress(_Signal):
+                    signal.setitimer(signal.ITIMER_REAL, noise.uniform(1e-5, 3e-4))
+                    while True:
+                        console.cut(0, 1)
+            other = threading.Thread(target=lambda: console.cut(0, 1), daemon=True)
+            other.start()
+            other.join(SOON)
+            assert not other.is_alive()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_read_returns_nothing_at_its_deadline() -> None:
