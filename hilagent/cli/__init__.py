@@ -64,8 +64,8 @@ _VECTORS_HELP = (
 @_hilagent.command("run")
 @click.argument("board", default=DEFAULT_BOARD)
 @click.option("--suite", "suites", multiple=True, type=click.Choice(SUITES),
-              help="What to run (default: architecture, dispatch, clobber); "
-                   "kernel is live and restart.")  # fmt: skip
+              help="What to run (default: architecture, dispatch, clobber, and kernel where "
+                   "one is built); kernel is live and restart.")  # fmt: skip
 @click.option("--vectors", multiple=True, metavar="NAME",
               help=f"Vectors under test: {_VECTORS_HELP} Default: both references.")  # fmt: skip
 @click.option("--kernel", "kernels", multiple=True, metavar="NAME",
