@@ -238,18 +238,24 @@ def test_a_pipe_is_sent_as_it_is_and_ends_after_a_silence(outlet: Outlet, port: 
     assert done.stdout == b""
 
 
-def test_a_pipe_gets_what_the_board_says_without_colours(outlet: Outlet, port: Port) -> None:
-    command = hilagent("console", "rock", "--boards", str(outlet.folder), "--quiet", "0.2",
-                       "--timestamps", "--run-dir", "mine")  # fmt: skip
-    with subprocess.Popen(
+def _greeted(outlet: Outlet, port: Port, *argv: str) -> subprocess.Popen[bytes]:
+    """Return a command between two pipes that has sent the board its first word."""
+    command = hilagent("console", "rock", "--boards", str(outlet.folder), "--quiet", "0.2", *argv)
+    child = subprocess.Popen(
         command, cwd=outlet.folder, env=environment(outlet.folder),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as child:  # fmt: skip
+    )  # fmt: skip
+    assert child.stdin is not None
+    child.stdin.write(b"hello\n")
+    child.stdin.flush()
+    port.hears(b"hello\n")
+    return child
+
+
+def test_a_pipe_gets_what_the_board_says_without_colours(outlet: Outlet, port: Port) -> None:
+    with _greeted(outlet, port, "--timestamps", "--run-dir", "mine") as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(b"hello\n")
-        child.stdin.flush()
-        port.hears(b"hello\n")
         port.says(b"\x1b[1mred\x1b[0m\r\nnext")
         child.stdin.close()
         out = child.stdout.read()
@@ -262,17 +268,10 @@ def test_a_pipe_gets_what_the_board_says_without_colours(outlet: Outlet, port: P
 
 
 def test_a_slow_reader_gets_everything(outlet: Outlet, port: Port) -> None:
-    command = hilagent("console", "rock", "--boards", str(outlet.folder), "--quiet", "0.2")
     said = b"".join(b"line %06d\r\n" % number for number in range(20_000))
-    with subprocess.Popen(
-        command, cwd=outlet.folder, env=environment(outlet.folder),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as child:  # fmt: skip
+    with _greeted(outlet, port) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(b"hello")
-        child.stdin.flush()
-        port.hears(b"hello")
         for at in range(0, len(said), 1024):
             port.says(said[at : at + 1024])
         child.stdin.close()

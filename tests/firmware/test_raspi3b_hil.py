@@ -72,8 +72,8 @@ PI: blob.Node = {
 PSCI: blob.Node = {"psci": {"compatible": "arm,psci-1.0", "method": "smc"}}
 
 
-def pi_tree(uart: int, *reserve: tuple[int, int], more: blob.Node = {}) -> bytes:  # noqa: B006
-    root = {**PI, **more, "chosen": {"stdout-path": f"serial{uart}:115200"}}
+def pi_tree(uart: int, *reserve: tuple[int, int], more: blob.Node | None = None) -> bytes:
+    root = {**PI, **(more or {}), "chosen": {"stdout-path": f"serial{uart}:115200"}}
     return blob.build(root, reserve)
 
 
