@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Code against board: what handlers can change, held against what was seen to change.
 
-What a board changed and no path of the code can is nobody's breach of the contract: it is
-wrong that these instructions ran, or that they do what they say: this program, or silicon.
+What a board changed and no path of the code can: either other code ran, or instructions
+don't do what they say, or this program is wrong about one of both.
 What the code can change and no board did is a path that was not taken.
 """
 

@@ -53,11 +53,12 @@ def conclude(session: Session, settings: Settings, case: CodeCase) -> None:
     if judged.judgement is None:
         raise Unfinished("not measured: too many other hvcs of these vectors hang")
     row = _row(session, settings, case, judged)
-    if row is None or row.code is None:
-        reason = row.reason if row else "their code isn't in the file"
-        raise (Unfinished if reason.startswith(TOO_MANY) else errors.Unsupported)(reason)
-    if row.board is None:
+    if row is None:
+        raise errors.Unsupported("their code isn't in the file")
+    if row.board is None or row.reason.startswith(TOO_MANY):
         raise Unfinished(row.reason)
+    if row.code is None:
+        raise errors.Unsupported(row.reason)
     if row.beyond:
         raise beyond(row)
 

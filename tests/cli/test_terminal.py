@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilagent import cli, errors
-from hilagent.cli import following
+from hilagent.cli import following, terminal
 from hilagent.cli.screen import Screen, Stamps
 from hilagent.cli.terminal import ESCAPE, Keys, Showing, Terminal
 from hilagent.clock import Deadline
@@ -91,7 +91,8 @@ class Bench:
     def __init__(self, *, is_open: bool) -> None:
         self.is_open, self._far = is_open, FarEnd()
         self.console = self._far.console
-        self.console.write = self._stuck  # type: ignore[method-assign]
+        with pytest.raises(errors.LinkStuck):  # so many bytes that its line takes no more
+            self.console.write(bytes(1 << 22), Deadline.after(0.05))
         self._keyboard, self._typing = os.pipe()
         self._nowhere = os.open(os.devnull, os.O_WRONLY)
         self._showing = Showing(self.console, Screen(self._nowhere))
@@ -107,14 +108,14 @@ class Bench:
             for fd in (self._keyboard, self._typing, self._nowhere):
                 os.close(fd)
 
-    def _stuck(self, data: bytes, deadline: Deadline) -> None:
-        raise errors.LinkStuck("the console took no more bytes")
-
     def cycle(self) -> None:
         raise errors.LabError("it didn't start again")
 
 
-def test_what_fails_is_told_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_fails_is_told_and_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "TYPING_S", 0.05)
     Bench(is_open=True).types(b"x" + ESCAPE + b"c" + ESCAPE + b"q")
     said = capsys.readouterr().err
     assert "the console took no more bytes" in said

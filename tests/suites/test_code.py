@@ -169,6 +169,15 @@ def test_what_was_not_measured_did_not_finish(
         _conclude(held, Judged(subject, nothing, (), ()), monkeypatch)
 
 
+def test_what_was_neither_measured_nor_followed_did_not_finish(
+    held: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = _subject(tmp_path, "EVERY=.inst 0x2518e3e0")
+    nothing = probe.judge(PROFILE, "hyp-stub", [], sim.lab(), wanted=[])
+    with pytest.raises(Unfinished, match="not measured"):
+        _conclude(held, Judged(subject, nothing, (), ()), monkeypatch)
+
+
 def test_code_that_can_not_be_followed_is_unsupported(
     held: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
