@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hilagent.build.vmlinux import debian_vmlinux
 from tests import kernels
 from tests.fault.harness import Ran, ran
 from tests.long.conftest import Tell
@@ -39,6 +40,24 @@ def test_sound_kernels_pass_in_time(tmp_path: Path, tell: Tell, kernel: str, ser
     assert done.code == 0, done.story()
     assert f"speaks: {SPEAKS[kernel]}, {server}" in done.out, done.story()
     assert done.took_s < GOAL_S, done.story()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_debians_own_kernel_passes(tmp_path: Path, tell: Tell, server: str) -> None:
+    name = f"vmlinux:{debian_vmlinux()},{server}"
+    done = ran(["run", "qemu-virt", "--vectors", name], tmp_path)
+    tell(f"vectors of Debian's, {server}", "exit 0", f"exit {done.code}, {done.took_s:.1f} s")
+    assert done.code == 0, done.story()
+    assert f"speaks: x0-mainline@6.12, {server}" in done.out, done.story()
+
+
+def test_an_image_with_its_system_map_passes(tmp_path: Path, tell: Tell) -> None:
+    built = kernels.built("patched")
+    name = f"vmlinux:{built.image}+{built.image.with_name('System.map')}"
+    done = ran(["run", "qemu-virt", "--vectors", name], tmp_path)
+    tell("vectors of an Image and its System.map", "exit 0", f"exit {done.code}")
+    assert done.code == 0, done.story()
+    assert f"speaks: {SPEAKS['patched']}, hyp-stub" in done.out, done.story()
 
 
 @pytest.mark.parametrize("broken", [b for b in listed() if b.server in SERVERS], ids=str)
