@@ -43,11 +43,28 @@ def test_our_kernel_takes_seconds_and_little_memory(
     assert {"sites", "callers"} <= set(ours.err.split())
 
 
+_APART = """
+import os, sys
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+_, status, used = os.wait4(child, 0)
+with open(os.environ["SPENT"], "w") as file:
+    print(os.waitstatus_to_exitcode(status), used.ru_utime, used.ru_maxrss, file=file)
+"""
+"""Starts the command from a process of few MiB.
+
+A child's ru_maxrss counts what its parent had before the exec too, and a
+pytest at the end of a long run has gigabytes.
+"""
+
+
 def _spent(folder: Path, *argv: str) -> Spent:
-    with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
-        child = subprocess.Popen(argv, stdout=out, stderr=err)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        return Spent(child.returncode, out.read(4096), err.read(), used.ru_utime, used.ru_maxrss)
+    figures = folder / "spent"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _APART, *argv],
+        env={**os.environ, "SPENT": str(figures)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, cpu_s, peak_kib = figures.read_text().split()
+    return Spent(int(code), done.stdout[:4096], done.stderr, float(cpu_s), int(peak_kib))
