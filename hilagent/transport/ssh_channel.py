@@ -3,15 +3,17 @@
 
 Private to the transport: what goes wrong is told by exceptions of this file,
 and :mod:`hilagent.transport.ssh_connection` makes errors of them that name the
-board. Nothing here polls: what arrives is waited for in a selector, and where
-paramiko waits for the other side without a time-out, a timer closes its transport.
+board. Nothing here polls: what arrives sets an event, and where paramiko waits for the
+other side without a time-out, a timer closes its transport.
+
+The channel's own descriptor (``Channel.fileno()``) is not used: closing the channel
+closes it while the transport's thread may still write to it, which ends the connection,
+or writes into whatever has its number by then (paramiko 5.1, Channel.close).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import selectors
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all; from a thread of the transport."""
 CHUNK_BYTES = 1 << 15
-_MISSED_S = 0.2
-"""paramiko's descriptor for output and errors can stay silent though one of them is
-there: its two halves set and clear one pipe without a lock (pipe.py, OrPipe)."""
 _NO_STATUS = -1
 _CLOSE_S = 2.0
 
@@ -74,6 +73,17 @@ class TooMuch(Trouble):
     """More output than was asked for; the rest was not read."""
 
 
+class _News(threading.Event):
+    """Set by whatever arrives; only who looks clears it, and looks after that."""
+
+    def clear(self) -> None:
+        """Do nothing: paramiko means one stream by it, and this event is for both."""
+
+    def look(self) -> None:
+        """Clear it."""
+        super().clear()
+
+
 def silent(done: int, total: int) -> None:
     """Be a progress callback that does nothing."""
 
@@ -96,7 +106,9 @@ class Command:
         with closed_at(deadline, transport), _translated(transport, deadline):
             self._channel = transport.open_session(timeout=deadline.left_s())
             self._channel.exec_command(command.encode())
-        self._wake, self._waker = os.pipe()
+        self._news = _News()
+        for stream in (self._channel.in_buffer, self._channel.in_stderr_buffer):
+            stream.set_event(self._news)
 
     def feed(self, data: bytes, progress: Progress = silent) -> None:
         """Begin to send ``data`` as the command's input, then its end."""
@@ -116,18 +128,17 @@ class Command:
         Raises:
             Late, Lost, NoStatus, TooMuch.
         """
-        out, err = bytearray(), bytearray()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._channel.fileno(), selectors.EVENT_READ)
-            selector.register(self._wake, selectors.EVENT_READ)
-            while not self._take(out, err):
-                if self._feeding is not None:
-                    raise self._feeding
-                if len(out) + len(err) > limit:
-                    raise TooMuch
-                if deadline.expired():
-                    raise Late
-                selector.select(min(deadline.left_s(), _MISSED_S))
+        out, err, had = bytearray(), bytearray(), 0
+        while not self._take(out, err):
+            if self._feeding is not None:
+                raise self._feeding
+            if len(out) + len(err) > limit:
+                raise TooMuch
+            if deadline.expired():
+                raise Late
+            if len(out) + len(err) == had:  # else there may be more
+                self._news.wait(deadline.left_s())
+            had = len(out) + len(err)
         if not self._channel.status_event.wait(deadline.left_s()):
             raise Late
         if self._feeding is not None:
@@ -166,14 +177,11 @@ class Command:
                 self._channel.close()
             if self._feeder is not None:
                 self._feeder.join()
-        for fd in (self._wake, self._waker):
-            with contextlib.suppress(OSError):
-                os.close(fd)
-        self._wake = self._waker = -1
 
     def _take(self, out: bytearray, err: bytearray) -> bool:
         """Read what is there; return whether that was the last of it."""
         channel = self._channel
+        self._news.look()
         # asked before reading, so that no byte can come in between
         over = bool(channel.eof_received or channel.closed)
         while channel.recv_ready() and (piece := channel.recv(CHUNK_BYTES)):
@@ -201,7 +209,7 @@ class Command:
             return  # the command takes no more, or the line is gone: the reader tells which
         except BaseException as exc:  # of the progress callback: raised where the command is
             self._feeding = exc
-            os.write(self._waker, b"!")
+            self._news.set()
 
 
 @contextlib.contextmanager
