@@ -82,6 +82,7 @@ NEEDS = (
     Need("python3-venv", "makes the Python environment", modules=("ensurepip", "venv")),
     Need("qemu-system-arm", "is the emulated board", tools=("qemu-system-aarch64",)),
     Need("u-boot-qemu", "boots it", files=("/usr/lib/u-boot/qemu_arm64/u-boot.bin",)),
+    Need("device-tree-compiler", "describes it where no firmware does", tools=("dtc",)),
     Need(_CROSS, "builds payload and kernel", tools=_CROSS_TOOLS),
     Need(_LIBC, "links the board's programs", files=(_LIBC_FILE,)),
     Need("git", "applies the kernel's patches", tools=("git",)),

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from hilagent.board.emulated import Firmware as Firmware
+from hilagent.board.emulated import QemuSpec as QemuSpec
 from hilagent.board.hardware import STRICT, Address, Name, Region, Text, Uart
 from hilagent.limits import Between, Length, Matches
 
@@ -82,64 +84,6 @@ class Power:
             raise ValueError("power by command needs 'on' and 'off'")
         if self.kind == "qemu" and (self.on or self.off or self.cycle or self.state):
             raise ValueError("power by qemu has no commands")
-
-
-@dataclass(frozen=True)
-class Firmware:
-    """A file that somebody else ships.
-
-    Attributes:
-        package: how to get it (apt).
-        path: where it is once that is installed; of a foreign one, the file's path all
-            the same: it is fetched and unpacked, and never installed.
-        foreign: the package is for arm64, whatever this host is.
-        start: QEMU's option for it: ``bios``, or ``kernel`` for a machine whose
-            own first stage QEMU plays, and which enters the firmware as that would.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    package: Text
-    path: Annotated[str, Matches(r"/[^\x00-\x1f\x7f]{0,999}", "an absolute path")]
-    foreign: bool = False
-    start: Literal["bios", "kernel"] = "bios"
-
-
-@dataclass(frozen=True)
-class QemuSpec:
-    """An emulated board: what QEMU is started with.
-
-    Attributes:
-        firmware: what runs first; or a ``kernel`` with its ``initrd`` and the arguments
-            ``append``, started by QEMU itself: a board that boots a system of its own.
-        kernel, initrd, append: instead of ``firmware``.
-        machine: of ``-machine``, with its properties.
-        cpu, smp, memory_mib: of ``-cpu``, ``-smp`` and ``-m``.
-        binary: looked up in PATH.
-        package: that it comes with (apt).
-        args: further arguments, after ours. The console is the first serial line that
-            they leave: after ``-serial null`` it is the machine's second.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    machine: Annotated[str, Matches(r"[A-Za-z0-9._,=-]{1,200}", "a QEMU machine and properties")]
-    cpu: Annotated[str, Matches(r"[A-Za-z0-9._,=+-]{1,100}", "a QEMU CPU model")]
-    smp: Annotated[int, Between(1, 64)]
-    memory_mib: Annotated[int, Between(128, 65536)]
-    firmware: Firmware | None = None
-    kernel: Text | None = None
-    initrd: Text | None = None
-    append: Text | None = None
-    binary: Text = "qemu-system-aarch64"
-    package: Text = "qemu-system-arm"
-    args: tuple[Text, ...] = ()
-
-    def __post_init__(self) -> None:
-        if (self.firmware is None) == (self.kernel is None):
-            raise ValueError("an emulated board needs either 'firmware' or 'kernel'")
-        if self.kernel is None and (self.initrd or self.append):
-            raise ValueError("'initrd' and 'append' belong to a 'kernel'")
 
 
 @dataclass(frozen=True)
@@ -382,6 +326,10 @@ class Board:
                 raise ValueError("ssh via qemu needs a 'qemu' block")
         if self.uboot is not None and self.os is not None:
             raise ValueError("'uboot' and 'os' exclude each other: one starts what we bring")
+        if self.qemu is not None and self.qemu.starts_payload:
+            for name in ("uboot", "os", "linux"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"a board whose payload QEMU starts has no '{name}'")
         if self.uboot is not None and self.linux is not None:
             for name in ("kernel_addr", "ramdisk_addr"):
                 if not getattr(self.linux, name):

@@ -6,7 +6,8 @@ pins, proxies and passwords are read where they are (so ``Signed-By`` holds and
 every signature is checked), but its package lists, its architectures and its
 installed packages are neither used nor touched. What none of the host's sources
 has is looked for in Debian's security suite, on the same mirror. What was fetched
-once is found again without apt; ``refresh`` asks for newer packages.
+once is found again without apt; ``refresh`` asks for newer packages. Backports are
+looked at only for what is asked from there, by an apt whose state is another one.
 """
 
 from __future__ import annotations
@@ -56,24 +57,30 @@ def fetch(
     *,
     depends: bool = False,
     for_host: bool = False,
+    backports: bool = False,
     progress: Progress = silent,
     refresh: bool = False,
 ) -> tuple[Package, ...]:
     """Return these packages, with everything they depend on if asked to.
 
-    ``for_host``: programs in them are for this host, not for arm64.
+    ``for_host``: programs in them are for this host, not for arm64. ``backports``: as
+    they are in the backports of the host's own Debian.
 
     Raises LabError that names the package which the host's sources don't have,
     or says what apt said.
     """
-    if not refresh and (before := known(names, depends=depends, for_host=for_host)):
+    what = _What(names, depends, for_host, backports)
+    if not refresh and (before := what.known()):
         return before
-    home = cache.folder("debian")
+    home = cache.folder(what.home)
     with cache.locked(home, lambda: progress(0, 0, "waiting for another apt-get")):
         apt = _Apt(home, progress, for_host=for_host)
-        apt.update_once(force=refresh)
-        packages = apt.download(names, depends)
-        _record(names, depends, for_host).write_text(json.dumps([p.deb.name for p in packages]))
+        if backports:
+            packages = apt.download_backports(names, refresh=refresh)
+        else:
+            apt.update_once(force=refresh)
+            packages = apt.download(names, depends)
+        what.record.write_text(json.dumps([p.deb.name for p in packages]))
     return packages
 
 
@@ -81,20 +88,34 @@ def known(
     names: Sequence[str], *, depends: bool = False, for_host: bool = False
 ) -> tuple[Package, ...]:
     """Return what :func:`fetch` would return without apt; nothing if it would need it."""
-    try:
-        files = json.loads(_record(names, depends, for_host).read_text())
-    except (OSError, ValueError):
-        return ()
-    packages = tuple(Package(_home() / "archives" / name) for name in files)
-    return packages if all(p.deb.is_file() for p in packages) else ()
+    return _What(names, depends, for_host).known()
 
 
-def _home() -> Path:
-    return cache.root() / "debian"
+@dataclass(frozen=True)
+class _What:
+    """What :func:`fetch` was asked for, and where its apt keeps it."""
 
+    names: Sequence[str]
+    depends: bool
+    for_host: bool
+    backports: bool = False
 
-def _record(names: Sequence[str], depends: bool, for_host: bool) -> Path:
-    return _home() / f"{cache.fingerprint([*sorted(names), f'{depends} {for_host}'])}.json"
+    @property
+    def home(self) -> str:
+        return "debian-backports" if self.backports else "debian"
+
+    @property
+    def record(self) -> Path:
+        asked = cache.fingerprint([*sorted(self.names), f"{self.depends} {self.for_host}"])
+        return cache.root() / self.home / f"{asked}.json"
+
+    def known(self) -> tuple[Package, ...]:
+        try:
+            files = json.loads(self.record.read_text())
+        except (OSError, ValueError):
+            return ()
+        packages = tuple(Package(self.record.parent / "archives" / name) for name in files)
+        return packages if all(p.deb.is_file() for p in packages) else ()
 
 
 def unpack(packages: Sequence[Package], *, keep: int = 8) -> Path:
@@ -140,13 +161,12 @@ class _Apt:
                 hint="build on Debian 12 or 13, or give a prebuilt kernel (--artifacts DIR)",
             )
         self._home, self._progress = home, progress
-        self._archives = cache.folder("debian", "archives")
-        cache.folder("debian", "archives", "partial")
-        self._empty = cache.folder("debian", "empty")  # apt lists only what isn't there
-        cache.folder("debian", "empty", "partial")
         arch = _host() if for_host else "arm64"
-        self._lists = cache.folder("debian", f"lists-{arch}")
-        cache.folder("debian", self._lists.name, "partial")
+        # apt lists only what isn't in its archives: one of them stays empty
+        folders = ("archives", "empty", f"lists-{arch}")
+        self._archives, self._empty, self._lists = (cache.folder(home.name, n) for n in folders)
+        for name in folders:
+            cache.folder(home.name, name, "partial")
         (home / "status").touch()
         (home / "apt.conf").write_text(_conf(home, self._lists, arch))
         self._sources = home / "sources.list"  # the host's own and the security suite, if needed
@@ -174,6 +194,16 @@ class _Apt:
                 files = self._try(words, names)
         return tuple(Package(self._archives / name) for name in files)
 
+    def download_backports(self, names: Sequence[str], *, refresh: bool) -> tuple[Package, ...]:
+        """Fetch from the backports suite; raises LabError if it has not all of them."""
+        self.update_once(force=refresh)  # it knows no suite before
+        if (refresh or not self._sources.exists()) and not self.add_suite("backports"):
+            raise LabError("the backports of this host's Debian can't be read")
+        suite = re.search(r"^deb .* (\S+-backports) main$", self._sources.read_text(), re.MULTILINE)
+        assert suite is not None  # add_suite wrote it
+        words = ["download", *(f"{name}/{suite[1]}" for name in names)]
+        return tuple(Package(self._archives / name) for name in self._try(words))
+
     def show(self, name: str) -> str:
         """Return what apt-cache shows of a package; nothing if no source has it."""
         argv = ["apt-cache", *self._options(), "show", "--no-all-versions", name]
@@ -182,9 +212,14 @@ class _Apt:
         return shown if f"Package: {name}\n" in shown else ""
 
     def add_security(self) -> bool:
-        """Read the security suite, too, of the Debian that the host has its packages from.
+        """Read the security suite, too; returns False if it can't be read."""
+        return self.add_suite("security", beside=True)
 
-        On a mirror it lies beside the main one. Returns False if it can't be read.
+    def add_suite(self, name: str, *, beside: bool = False) -> bool:
+        """Read one more suite of the Debian that the host has its packages from.
+
+        Args:
+            beside: on a mirror it lies beside the main one, and not in it.
         """
         said = self._run(["apt-get", "indextargets", "--format", _TARGET])
         main = re.search(r"^(\S+?)/? (\w+) main Debian$", said, re.MULTILINE)
@@ -194,7 +229,8 @@ class _Apt:
         said = child.output(["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f"])
         own = Path(said.removeprefix("LIST=").strip("'"))
         lines = f"{own.read_text()}\n" if own.is_file() else ""
-        lines += f"deb {key}{main[1]}-security {main[2]}-security main\n"
+        mirror = f"{main[1]}-{name}" if beside else main[1]
+        lines += f"deb {key}{mirror} {main[2]}-{name} main\n"
         self._sources.write_text(lines)
         try:
             self.update_once(force=True)

@@ -20,6 +20,7 @@ from hilagent.session.settings import Request, Settings, look_up
 
 if TYPE_CHECKING:
     from hilagent.abi import Profile
+    from hilagent.board import Board
     from hilagent.session.session import Session
     from hilagent.session.subject import Subject
 
@@ -195,6 +196,7 @@ def _facts(settings: Settings) -> dict[str, object]:
         "description": board.description,
         "soc": board.soc,
         "emulated": board.emulated,
+        "started_by": started_by(board),
         "cpu_model": cpu,
         "cpus": board.cpus,
         "options": dict(settings.request.options),
@@ -203,6 +205,13 @@ def _facts(settings: Settings) -> dict[str, object]:
         "transfer": settings.transfer,
         **({"kernels_vectors": kernels} if (kernels := _kernels(settings)) else {}),
     }
+
+
+def started_by(board: Board) -> str:
+    """Return who starts the payload there: ``U-Boot``, ``kexec``, or ``QEMU`` itself."""
+    if board.uboot is not None:
+        return "U-Boot"
+    return "kexec" if board.os is not None else "QEMU"
 
 
 def _spoken_by(settings: Settings) -> list[str]:

@@ -192,11 +192,13 @@ class QemuPower:
                     f"the firmware {firmware.path} isn't installed",
                     hint=f"apt install {firmware.package}",
                 )
-            return (f"-{firmware.start}", firmware.path)
-        given = (("-kernel", spec.kernel), ("-initrd", spec.initrd), ("-append", spec.append))
-        for option, path in given[:2]:
+            tree = ("-dtb", spec.dtb) if spec.dtb else ()
+            return (f"-{firmware.start}", firmware.path, *tree)
+        files = (("-kernel", spec.kernel), ("-initrd", spec.initrd), ("-dtb", spec.dtb))
+        for option, path in files:
             if path and not Path(path).is_file():
                 raise LabError(f"qemu.{option[1:]}: there is no file {path}")
+        given = (*files, ("-append", spec.append))
         return [word for option, value in given if value for word in (option, value)]
 
     def _network(self) -> Sequence[str]:

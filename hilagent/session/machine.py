@@ -12,8 +12,9 @@
         '------- power --------- unknown <---- a crash, a hang, a failed transition
 
 A board without a U-Boot boots a system of its own instead, and kexec is what leaves
-that. From *unknown* there is one way only: power. A handle (U-Boot, payload) that was
-lent in a state raises StateError once that state has been left.
+that; or its emulator starts the payload. From *unknown* there is one way only: power. A
+handle (U-Boot, payload) that was lent in a state raises StateError once that state has
+been left.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Bench(Protocol):
 
     @property
     def base(self) -> State:
-        """Where power brings the board: U-Boot, or its own system."""
+        """Where power brings the board: U-Boot, its own system, or the payload."""
 
     def on(self) -> None:
         """Switch on, and open the console if power made a new one."""
@@ -73,8 +74,8 @@ class Bench(Protocol):
     def own_system(self) -> System:
         """Return the board's own system; the board has just been switched on."""
 
-    def payload(self, base: UBoot | System) -> Payload:
-        """Load the payload, verify it, start it, and say hello."""
+    def payload(self, base: UBoot | System | None) -> Payload:
+        """Load the payload, verify it, start it, and say hello; None: power started it."""
 
     def load(self, payload: Payload, subject: Subject) -> None:
         """Put other vectors under test."""
@@ -131,8 +132,9 @@ class Machine:
             errors.Unsupported: this board has none.
             errors.LabError: it wasn't reached in ``TRIES`` tries.
         """
-        if self._bench.base is not State.UBOOT:
-            raise errors.Unsupported(f"this board has no U-Boot; it boots {State.OS.value}")
+        base = self._bench.base
+        if base is not State.UBOOT:
+            raise errors.Unsupported(f"this board has no U-Boot; it boots {base.value}")
         self.reach_base()
         return cast("UBoot", self._lend(self._base))
 
@@ -254,6 +256,8 @@ class Machine:
         base = self._bench.base
         if not (self._state is base and goal is not base):
             self._power_to_base()
+        if goal is base:
+            return
         assert self._base is not None
         if goal is State.PAYLOAD:
             with self._journal.step("start the payload"):
@@ -274,8 +278,11 @@ class Machine:
             self._bench.on()
         base = self._bench.base
         with self._journal.step(f"reach {base.value}"):
-            uboot = base is State.UBOOT
-            self._base = self._bench.uboot() if uboot else self._bench.own_system()
+            if base is State.PAYLOAD:
+                self._payload = self._bench.payload(None)
+            else:
+                uboot = base is State.UBOOT
+                self._base = self._bench.uboot() if uboot else self._bench.own_system()
         self._enter(base)
 
     def _load(self, subject: Subject) -> None:

@@ -131,7 +131,10 @@ class RealBench:
     @property
     def base(self) -> State:
         """Where power brings the board."""
-        return State.UBOOT if self._settings.board.uboot is not None else State.OS
+        board = self._settings.board
+        if board.uboot is not None:
+            return State.UBOOT
+        return State.OS if board.os is not None else State.PAYLOAD
 
     def on(self) -> None:
         from hilagent import transport
@@ -172,11 +175,13 @@ class RealBench:
     def own_system(self) -> System:
         return self._own.reach()
 
-    def payload(self, base: UBoot | System) -> Payload:
+    def payload(self, base: UBoot | System | None) -> Payload:
         from hilagent import deploy
         from hilagent.console.uboot import UBoot
 
         board = self._settings.board
+        if base is None:
+            return self._connect(Deadline.after(board.payload.timeout_s))
         if not isinstance(base, UBoot):
             with self._journal.step("kexec the payload") as share:
                 line = self._own.kexec(base, self._image, progress=parts(share))

@@ -93,12 +93,14 @@ def look_up(request: Request) -> Settings:
     from hilagent.session import built, linux, subject
 
     found = board.load(request.board, options=request.options, dirs=request.boards)
-    if found.uboot is None and found.os is None:
+    started = found.qemu is not None and found.qemu.starts_payload
+    if found.uboot is None and found.os is None and not started:
         hint = "its file needs a block 'uboot', or 'os': the system that it boots by itself"
         raise errors.UsageError(f"{found.name} has no way in", hint=hint)
     transfer = request.transfer or found.transfers[0]
     if transfer not in found.transfers or (request.transfer and found.uboot is None):
-        known = ", ".join(found.transfers if found.uboot else ["kexec, from its own system"])
+        otherwise = "the emulator itself" if started else "kexec, from its own system"
+        known = ", ".join(found.transfers if found.uboot else [otherwise])
         raise errors.UsageError(f"{found.name} can't load by {transfer}", hint=f"it can by {known}")
     profile = abi.load(request.abi or DEFAULT_ABI)
     names = request.vectors or subject.REFERENCES

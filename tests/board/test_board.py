@@ -74,7 +74,7 @@ def test_every_shipped_board_is_valid_with_each_of_its_choices(name: str) -> Non
             board.load(name, options={option: str(choice)}, env=HERE)
 
 
-@pytest.mark.parametrize("name", ["qemu-virt", "qemu-raspi3b"])
+@pytest.mark.parametrize("name", [name for name in WHOLE if name.startswith("qemu-")])
 def test_every_fact_of_an_emulated_board_has_its_source_as_a_comment(name: str) -> None:
     text = (SHIPPED / f"{name}.yaml").read_text()
     lines = text.partition("\noptions:")[0].splitlines()
@@ -197,7 +197,11 @@ def test_a_field_that_is_unknown_missing_double_or_out_of_range_is_an_error(tmp_
         ("linux: {cmdline: 'a; b'}", "linux.cmdline: expected kernel arguments"),
         ("linux: {crashkernel: lots}", "linux.crashkernel: expected a size like 160M"),
         ("linux: {ramdisk_addr: 0}", "linux needs 'ramdisk_addr' where U-Boot loads it"),
-        ("qemu: {kernel: Image}", "qemu: an emulated board needs either 'firmware' or 'kernel'"),
+        ("qemu: {kernel: Image}", "qemu: an emulated board has either 'firmware' or 'kernel'"),
+        ("qemu: {firmware: ~}", "an emulated board needs 'firmware', 'kernel', or a 'tree'"),
+        ("qemu: {firmware: ~, tree: a.dts}", "a board whose payload QEMU starts has no 'uboot'"),
+        ("qemu: {tree: a.dts, dtb: a.dtb}", "qemu: 'tree' has no 'kernel' or 'dtb' beside it"),
+        ("qemu: {since: new}", "qemu.since: expected a version, as '9.0'"),
         ("qemu: {append: quiet}", "qemu: 'initrd' and 'append' belong to a 'kernel'"),
         ("os: {ssh: {via: qemu}}", "'uboot' and 'os' exclude each other"),
     ],

@@ -27,6 +27,7 @@ for word; do case $word in
 esac; done
 case "$sources" in
     *" http://mirror/debian-security bookworm-security main"*) rm -f %(home)s/in-security ;;
+    *" http://mirror/debian bookworm-backports main"*) touch %(home)s/backported ;;
 esac
 if [ -e %(home)s/in-security ]; then cat %(home)s/in-security; exit 100; fi
 if [ -e %(home)s/fails ]; then
@@ -130,6 +131,24 @@ def test_a_mirror_without_that_suite_changes_nothing(home: Path, ask: Callable[[
     with pytest.raises(LabError, match=r"(new|gone) \(arm64\) is in none"):
         ask()
     assert not (home / "sources.list").exists()
+
+
+def test_backports_have_an_apt_of_their_own_and_are_asked_for_by_name(home: Path) -> None:
+    (package,) = debian.fetch(["busybox"], for_host=True, backports=True)
+    assert package.deb.parent == cache.root() / "debian-backports" / "archives"
+    assert (home / "backported").exists()
+    assert calls(home)[-1].endswith(" download busybox/bookworm-backports")
+    assert not (home / "sources.list").exists()  # what is fetched otherwise has no part in it
+    before = calls(home)
+    assert debian.fetch(["busybox"], for_host=True, backports=True) == (package,)
+    assert calls(home) == before
+    assert debian.known(["busybox"], for_host=True) == ()
+
+
+def test_a_mirror_without_backports_is_named(home: Path) -> None:
+    (home / "no-security").touch()
+    with pytest.raises(LabError, match="the backports of this host's Debian can't be read"):
+        debian.fetch(["busybox"], for_host=True, backports=True)
 
 
 def test_another_failure_is_told_in_apts_words(home: Path) -> None:

@@ -130,6 +130,9 @@ def test_firmware_is_given_by_the_option_that_the_board_names(firmware: QemuSpec
         how = dataclasses.replace(firmware.firmware, start=start)
         argv = QemuPower(dataclasses.replace(firmware, binary="sh", firmware=how)).argv()
         assert argv[argv.index(f"-{start}") + 1] == how.path
+        assert "-dtb" not in argv
+    spec = dataclasses.replace(firmware, binary="sh", dtb="/a/tree.dtb")
+    assert QemuPower(spec).argv()[-2:] == ["-dtb", "/a/tree.dtb"]
 
 
 @pytest.mark.parametrize(("name", "wants"), [("qemu-virt", True), ("qemu-raspi3b", False)])

@@ -72,7 +72,7 @@ class FakeBench:
         self._do("own_system")
         return cast(System, FakeThing(self.boot))
 
-    def payload(self, base: UBoot | System) -> Payload:
+    def payload(self, base: UBoot | System | None) -> Payload:
         self._do("payload")
         return cast(Payload, self.payload_class(self.boot))
 

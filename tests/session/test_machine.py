@@ -310,6 +310,22 @@ def test_a_board_without_u_boot_is_left_through_its_own_system(
     assert machine.state is State.OS
 
 
+def test_a_board_whose_power_starts_the_payload_goes_through_nothing_else(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.starts_in = State.PAYLOAD
+    machine.payload(STUB)
+    assert bench.did == ["on", "payload", "load reference-stub"]
+    bench.did.clear()
+    machine.taint("it hung")
+    machine.payload(KVM)
+    assert bench.did == ["off", "on", "payload", "load reference-kvm"]
+    bench.did.clear()
+    with pytest.raises(errors.Unsupported, match="no U-Boot; it boots payload"):
+        machine.uboot()
+    assert bench.did == []
+
+
 def test_a_board_without_u_boot_can_not_lend_one(machine: Machine, own: FakeBench) -> None:
     with pytest.raises(errors.Unsupported, match="this board has no U-Boot"):
         machine.uboot()
