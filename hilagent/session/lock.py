@@ -1,61 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who holds a board: one flock for each physical thing that a run uses.
 
-The files are in ``$HILAGENT_STATE``, else ``$XDG_RUNTIME_DIR/hilagent``, else
-``hilagent-<uid>`` in the folder for temporary files. The kernel frees a lock
-when its holder dies; the file then only tells who was the last.
-
-An emulated board has no lock: each run starts a machine of its own.
+The kernel frees a lock when its holder dies; the file then only tells who was the last.
+Several are taken in one order, all or none: nobody waits with one of them in hand, so
+that no two runs wait for each other. :mod:`hilagent.session.shared` says where they are.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from hilagent import errors
-from hilagent.board import Board
+from hilagent.clock import Deadline
+from hilagent.session import shared
+from hilagent.session.things import things
 from hilagent.text import scrub_line
 
+__all__ = ["Holder", "Queue", "hold", "holder", "things"]
 
-def state_dir() -> Path:
-    """Return the folder of the locks, made if it wasn't there.
-
-    Raises:
-        errors.LabError: it can't be made, or belongs to somebody else.
-    """
-    if chosen := os.environ.get("HILAGENT_STATE"):
-        path = Path(chosen)
-    elif runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        path = Path(runtime) / "hilagent"
-    else:
-        path = Path(tempfile.gettempdir()) / f"hilagent-{os.getuid()}"
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as exc:
-        raise errors.LabError(f"{path}: can't hold the locks: {exc.strerror}") from exc
-    if not os.environ.get("HILAGENT_STATE") and path.stat().st_uid != os.getuid():
-        hint = "set $HILAGENT_STATE to a folder of your own"
-        raise errors.LabError(f"{path}: belongs to somebody else", hint=hint)
-    return path
-
-
-def things(board: Board) -> tuple[str, ...]:
-    """Return the names of what ``board`` is physically reached by, sorted."""
-    console = board.console
-    if console.kind == "serial":
-        return (os.path.realpath(str(console.path)),)
-    if console.kind == "tcp":
-        return (f"{console.host}:{console.port}",)
-    return ()
+LOOK_S = 1.0
+"""Between two tries: flock(2) has no time-out, and a thread in it could not be ended."""
+TELL_S = 60.0
+"""Between two words to whoever waits, as long as the holder is the same."""
+_NAME = 80
+_HEAD = 4096
 
 
 @dataclass(frozen=True)
@@ -90,56 +68,145 @@ class Holder:
         return False
 
 
+@dataclass(frozen=True)
+class Queue:
+    """For whoever would rather wait than be refused.
+
+    Attributes:
+        deadline: how long.
+        tell: hears a sentence at once, when somebody else is the holder, and each minute.
+        pause: waits for so many seconds; returns early at will.
+    """
+
+    deadline: Deadline
+    tell: Callable[[str], object]
+    pause: Callable[[float], object] = lambda seconds: Event().wait(seconds)
+
+
+class Taken(errors.LabError):
+    """A thing is in use; ``holder`` is by whom, as a person reads it."""
+
+    def __init__(self, board: str, thing: str, holder: str) -> None:
+        hint = "wait for it to end (--wait 30m), or end it"
+        super().__init__(f"{board}: {thing} is in use by {holder}", hint=hint)
+        self.thing, self.holder = thing, holder
+
+
 def holder(names: Sequence[str]) -> Holder | None:
     """Return who holds one of ``names`` now, None for nobody (of this host, or container)."""
     for name in names:
         path = _path(name)
         with suppress(OSError):
-            found = _read(path.read_bytes()[:4096], path)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(fd, "rb") as file:
+                found = _read(file.read(_HEAD), path)
             if found is not None and found.holds():
                 return found
     return None
 
 
 @contextlib.contextmanager
-def hold(names: Sequence[str], *, board: str, run_dir: Path | None) -> Iterator[None]:
+def hold(
+    names: Sequence[str], *, board: str, run_dir: Path | None, queue: Queue | None = None
+) -> Iterator[None]:
     """Hold the locks called ``names`` for the duration of the ``with`` block.
 
     Args:
         run_dir: where the console's log grows, for whoever wants to watch.
+        queue: for somebody who waits; None: one that is taken is refused at once.
 
     Raises:
         errors.LabError: one is taken; the message names its holder.
     """
-    with contextlib.ExitStack() as held:
-        for name in sorted(names):
-            held.enter_context(_hold_one(name, board, run_dir))
+    order = sorted({_path(name): name for name in names}.values())
+    with _all(order, board, run_dir, queue):
         yield
 
 
-@contextlib.contextmanager
-def _hold_one(name: str, board: str, run_dir: Path | None) -> Iterator[None]:
+def _all(
+    names: Sequence[str], board: str, run_dir: Path | None, queue: Queue | None
+) -> contextlib.ExitStack:
+    """Return what holds all of ``names``, once that can be."""
+    waiting = _Waiting(queue) if queue is not None else None
+    while True:
+        try:
+            return _at_once(names, board, run_dir)
+        except Taken as taken:
+            if waiting is None:
+                raise
+            waiting.wait(taken)
+            # It is tried before the others, which are left alone until it is free.
+            names = [taken.thing, *(name for name in sorted(names) if name != taken.thing)]
+
+
+class _Waiting:
+    """One command in a queue, until its time is up."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._told, self._told_left_s = "", 0.0
+
+    def wait(self, taken: Taken) -> None:
+        """Wait for a while, because of ``taken``; raises LabError at the deadline."""
+        queue, budget_s = self._queue, self._queue.deadline.budget_s
+        if queue.deadline.expired():
+            message = f"{taken.message}, still after {_minutes(budget_s)}"
+            raise errors.LabError(message, hint="wait for longer, or end it") from None
+        left_s = queue.deadline.left_s()
+        if taken.message != self._told or self._told_left_s - left_s >= TELL_S:
+            waited = f" for {_minutes(budget_s - left_s)}" if self._told else ""
+            queue.tell(f"{taken.message}; waiting{waited}, {_minutes(left_s)} left")
+            self._told, self._told_left_s = taken.message, left_s
+        queue.pause(min(LOOK_S, left_s))
+
+
+def _at_once(names: Sequence[str], board: str, run_dir: Path | None) -> contextlib.ExitStack:
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.callback(os.close, _taken(name, board, run_dir))
+        return stack.pop_all()
+
+
+def _taken(name: str, board: str, run_dir: Path | None) -> int:
+    """Return the descriptor that holds the lock; raises Taken."""
     path = _path(name)
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    except OSError as exc:
-        raise errors.LabError(f"{path}: can't be opened: {exc.strerror}") from exc
-    try:
+    while True:
+        fd = shared.opened(path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            found = _read(os.pread(fd, 4096, 0), path) or "somebody who left no name"
-            hint = "wait for it to end, or end it"
-            raise errors.LabError(f"{board}: {name} is in use by {found}", hint=hint) from exc
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(_me(board, run_dir)).encode(), 0)
-        yield
-    finally:
-        os.close(fd)
+            if not _is(path, fd):  # its file was removed meanwhile: a lock that nobody sees
+                os.close(fd)
+                continue
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps(_me(board, run_dir)).encode(), 0)
+        except BlockingIOError:
+            found = _read(os.pread(fd, _HEAD, 0), path)
+            os.close(fd)
+            raise Taken(board, name, str(found or "somebody who left no name")) from None
+        except OSError as exc:
+            os.close(fd)
+            raise errors.LabError(f"{path}: can't be locked: {exc.strerror}") from exc
+        return fd
+
+
+def _is(path: Path, fd: int) -> bool:
+    """Return whether ``path`` still is the file that is open at ``fd``."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _path(name: str) -> Path:
-    return state_dir() / (re.sub(r"[^A-Za-z0-9._:-]+", "_", name).strip("_") + ".lock")
+    """Return the file of a thing: readable, of a legal length, and no other thing's."""
+    readable = re.sub(r"[^A-Za-z0-9._:-]+", "_", name).strip("_")[:_NAME]
+    if readable != name:
+        readable += f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return shared.locks() / f"{readable}.lock"
 
 
 def _me(board: str, run_dir: Path | None) -> dict[str, object]:
@@ -152,7 +219,9 @@ def _me(board: str, run_dir: Path | None) -> dict[str, object]:
 def _read(raw: bytes, path: Path) -> Holder | None:
     try:
         who = json.loads(raw)
+        if "\0" in who["run"]:
+            return None
         run_dir = Path(who["run"]) if who["run"] else None
         return Holder(str(who["user"]), int(who["pid"]), run_dir, str(who.get("job") or ""), path)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

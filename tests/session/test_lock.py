@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A board is held by one run, and whoever comes second is told by whom."""
 
-import dataclasses
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hilagent import board as boards
 from hilagent import errors
-from hilagent.board import Console
-from hilagent.session import lock
+from hilagent.clock import Deadline
+from hilagent.session import lock, shared
+from hilagent.testing import ManualClock
 
 
 @pytest.fixture(autouse=True)
@@ -96,27 +97,131 @@ def test_a_lock_file_full_of_rubbish_names_nobody(state: Path, tmp_path: Path) -
         assert lock.holder(["port"]) is None
 
 
-def test_an_emulated_board_is_nobodys(tmp_path: Path) -> None:
-    assert lock.things(boards.load("qemu-virt")) == ()
+class Waits:
+    """A queue on a clock of its own: each pause is a step of it, and things may happen then."""
+
+    def __init__(self, wait_s: float, **at: Callable[[], object]) -> None:
+        self.clock, self.told, self.at = ManualClock(0.0), list[str](), at
+        self.queue = lock.Queue(Deadline.after(wait_s, self.clock), self.told.append, self.pause)
+
+    def pause(self, seconds: float) -> None:
+        assert 0 < seconds <= lock.LOOK_S
+        self.clock.advance(seconds)
+        self.at.get(f"s{self.clock.now_s():.0f}", lambda: None)()
 
 
-def test_a_serial_board_is_its_device_however_it_is_called(tmp_path: Path) -> None:
-    (tmp_path / "tty").touch()
-    (tmp_path / "by-path").symlink_to(tmp_path / "tty")
-    board = boards.load("qemu-virt")
-    serial = Console("serial", path=str(tmp_path / "by-path"))
-    object.__setattr__(board, "console", serial)
-    assert lock.things(board) == (str((tmp_path / "tty").resolve()),)
-    tcp = Console("tcp", host="lab", port=2001)
-    object.__setattr__(board, "console", tcp)
-    assert lock.things(board) == ("lab:2001",)
-    assert dataclasses.is_dataclass(board)
+def test_whoever_waits_is_told_by_whom_and_for_how_long(tmp_path: Path) -> None:
+    held = contextlib.ExitStack()
+    held.enter_context(lock.hold(["port"], board="a", run_dir=tmp_path))
+    waits = Waits(1800, s90=held.close)
+    with lock.hold(["port"], board="b", run_dir=tmp_path, queue=waits.queue):
+        assert "is in use by" in _refused("port", tmp_path)
+    assert waits.clock.now_s() == 90
+    first, minute = waits.told
+    assert f"pid {os.getpid()}" in first
+    assert first.endswith("; waiting, 30 min left")
+    assert minute.endswith("; waiting for 60 s, 29 min left")
 
 
-def test_a_folder_that_can_not_be_made_is_the_labs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_new_holder_is_named_at_once(tmp_path: Path) -> None:
+    held = contextlib.ExitStack()
+    held.enter_context(lock.hold(["port"], board="a", run_dir=tmp_path / "one"))
+
+    def other() -> None:
+        held.close()
+        held.enter_context(lock.hold(["port"], board="a", run_dir=tmp_path / "two"))
+
+    waits = Waits(10, s2=other, s4=held.close)
+    with lock.hold(["port"], board="b", run_dir=tmp_path, queue=waits.queue):
+        pass
+    assert [("one" in told, "two" in told) for told in waits.told] == [(True, False), (False, True)]
+
+
+def test_a_wait_in_vain_names_the_holder_and_holds_nothing(tmp_path: Path) -> None:
+    waits = Waits(5)
+    with lock.hold(["port"], board="a", run_dir=tmp_path):
+        with (
+            pytest.raises(errors.LabError, match=r"in use by .*, still after 5 s"),
+            lock.hold(["free", "port"], board="b", run_dir=tmp_path, queue=waits.queue),
+        ):
+            pass
+        with lock.hold(["free"], board="c", run_dir=tmp_path):
+            pass
+
+
+def test_nobody_waits_with_a_lock_in_hand(tmp_path: Path) -> None:
+    """Two who want both, in any order, would wait for each other."""
+    seen = list[str]()
+
+    def others_get_in() -> None:
+        with lock.hold(["a"], board="x", run_dir=tmp_path):
+            seen.append("a")
+
+    held = contextlib.ExitStack()
+    held.enter_context(lock.hold(["b"], board="x", run_dir=tmp_path))
+    waits = Waits(10, s1=others_get_in, s2=held.close)
+    with lock.hold(["a", "b"], board="y", run_dir=tmp_path, queue=waits.queue):
+        assert seen == ["a"]
+
+
+def test_two_processes_that_want_two_things_both_get_them(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from hilagent.clock import Deadline\n"
+        "from hilagent.session import lock\n"
+        "lock.LOOK_S = 0.01\n"
+        "for _ in range(20):\n"
+        "    queue = lock.Queue(Deadline.after(60), lambda text: None)\n"
+        "    with lock.hold(sys.argv[1:], board='x', run_dir=None, queue=queue):\n"
+        "        pass\n"
+    )
+    children = [
+        subprocess.Popen([sys.executable, "-c", code, *names]) for names in (("a", "b"), ("b", "a"))
+    ]
+    assert [child.wait(60) for child in children] == [0, 0]
+
+
+def test_a_lock_whose_file_is_removed_while_it_is_taken_is_taken_again(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("HILAGENT_STATE", str(tmp_path / "file" / "x"))
-    with pytest.raises(errors.LabError, match="can't hold the locks"):
-        lock.state_dir()
+    really, removals = shared.opened, iter([True, False])
+
+    def opened(path: Path) -> int:
+        fd = really(path)
+        if next(removals):
+            path.unlink()
+        return fd
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "opened", opened)
+        held = contextlib.ExitStack()
+        held.enter_context(lock.hold(["port"], board="x", run_dir=tmp_path))
+    with held:
+        assert "is in use by" in _refused("port", tmp_path)
+
+
+def test_two_names_of_one_file_are_one_lock_and_two_things_are_two(tmp_path: Path) -> None:
+    with lock.hold(["port", "port"], board="x", run_dir=tmp_path):
+        pass
+    with lock.hold(["/a b", "/a_b", "x" * 300], board="x", run_dir=tmp_path):
+        pass
+
+
+def test_no_child_inherits_a_lock(tmp_path: Path) -> None:
+    with lock.hold(["port"], board="x", run_dir=tmp_path):
+        child = subprocess.Popen(
+            [sys.executable, "-c", "print('runs', flush=True); input()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False,
+        )  # fmt: skip
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"runs\n"
+    with lock.hold(["port"], board="x", run_dir=tmp_path):
+        child.communicate(b"\n")
+
+
+@pytest.mark.parametrize("said", ['{"user": "x", "pid": 1, "run": "a\\u0000b"}', "[" * 4096, "{}"])
+def test_a_holder_that_makes_no_sense_is_nobody(state: Path, tmp_path: Path, said: str) -> None:
+    with lock.hold(["port"], board="x", run_dir=tmp_path):
+        (state / "port.lock").write_text(said)
+        assert "somebody who left no name" in _refused("port", tmp_path)

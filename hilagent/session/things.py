@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a board is physically reached by: two files may describe it, and it is there once.
+
+A lock and a quarantine are on these, never on a board's name. Of an emulated board
+there is nothing: each run starts a machine of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+
+from hilagent.board import Board
+from hilagent.board.model import Console, Power
+
+
+def things(board: Board) -> tuple[str, ...]:
+    """Return the names of what ``board`` is physically reached by, each once, sorted."""
+    outlet = _OUTLETS.get(board.power.kind)
+    found = {
+        *_port(board.console),
+        *(outlet(board.power) if outlet is not None else ()),
+        *_systems(board),
+    }
+    return tuple(sorted(found))
+
+
+def _port(console: Console) -> Iterator[str]:
+    """Yield the serial port: however it is called, or where its server is."""
+    if console.path is not None:
+        yield os.path.realpath(console.path)
+    elif console.host is not None:
+        yield f"{console.host.lower()}:{console.port}"
+
+
+def _of_commands(power: Power) -> Iterator[str]:
+    """Yield what takes power away: of whoever shares that, one can end the other's run."""
+    for argv in (power.off, power.cycle):
+        if argv:
+            yield f"outlet '{shlex.join(argv)}'"
+
+
+_OUTLETS: Mapping[str, Callable[[Power], Iterator[str]]] = {"command": _of_commands}
+"""By kind of power; a kind that isn't here has no outlet that two boards could share."""
+
+
+def _systems(board: Board) -> Iterator[str]:
+    """Yield where Linux answers; our root file system and a board's own may share that."""
+    for block in (board.os, board.linux):
+        if block is not None and block.ssh.host is not None:
+            yield f"ssh {block.ssh.host.lower()}:{block.ssh.port}"
