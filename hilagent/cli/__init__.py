@@ -17,6 +17,7 @@ import click
 from hilagent import __version__
 from hilagent.cli.builds import build, own_options
 from hilagent.cli.ending import guarded
+from hilagent.cli.values import Number, wait_option
 
 DEFAULT_BOARD = "qemu-virt"
 SUITES = ("architecture", "dispatch", "clobber", "mutants", "live", "restart", "kernel")
@@ -51,6 +52,7 @@ def _board_options(command: _Command) -> _Command:
         click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
                      help="Run directory (default: a new one in $HILAGENT_RUNS "
                           "or ./hilagent-runs)."),
+        wait_option,
     ):  # fmt: skip
         command = option(command)
     return command
@@ -149,31 +151,15 @@ def _boards_schema() -> int:
 def _register_options(command: _Command) -> _Command:
     for number in reversed(range(31)):
         command = click.option(
-            f"--x{number}", type=_Number(), metavar="VALUE", hidden=number > 3,
+            f"--x{number}", type=Number(), metavar="VALUE", hidden=number > 3,
             help=f"Value of x{number}" + (" (and so on to --x30)." if number == 3 else "."),
         )(command)  # fmt: skip
     return command
 
 
-class _Number(click.ParamType[int]):
-    """An integer as people write registers: 17, 0x11, 0b10001."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return ``value`` as a number of at most 64 bits."""
-        try:
-            number = value if isinstance(value, int) else int(value, 0)
-        except ValueError:
-            self.fail(f"{value!r} is not a number", param, ctx)
-        if not 0 <= number < 1 << 64:
-            self.fail(f"{value} does not fit 64 bits", param, ctx)
-        return number
-
-
 @_hilagent.command("hvc")
 @click.argument("board")
-@click.argument("imm", type=_Number())
+@click.argument("imm", type=Number())
 @click.option("--cpu", default=0, show_default=True, help="CPU that issues it.")
 @click.option("--origin", type=click.Choice(["EL1h", "EL2h", "EL2t"]), default="EL1h",
               show_default=True, help="Where it is issued from.")  # fmt: skip
@@ -227,7 +213,8 @@ def _shell(vectors: str, **chosen: Any) -> int:
 @click.option("--boards", "folders", multiple=True, metavar="DIR",
               type=click.Path(file_okay=False, path_type=Path),
               help="A folder of board files, looked at first.")  # fmt: skip
-def _power(board: str, what: str, folders: tuple[Path, ...]) -> int:
+@wait_option
+def _power(board: str, what: str, folders: tuple[Path, ...], wait_s: float) -> int:
     """Switch BOARD on or off, or say which it is.
 
     Says what was done, and what the board's own 'power.state' says of it afterwards;
@@ -235,7 +222,7 @@ def _power(board: str, what: str, folders: tuple[Path, ...]) -> int:
     """
     from hilagent.cli.power import power
 
-    return power(board, what, folders)
+    return power(board, what, folders, wait_s)
 
 
 @_hilagent.command("console")
@@ -285,6 +272,7 @@ def _power(board: str, what: str, folders: tuple[Path, ...]) -> int:
 @click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Where the log goes: console.raw, console.tx, console.idx (default: a new "
                    "folder in $HILAGENT_RUNS or ./hilagent-runs).")  # fmt: skip
+@wait_option
 def _console(board: str, watch: bool, begin: Any, **chosen: Any) -> int:
     """Connect this terminal to the console of BOARD, for this command alone.
 
@@ -294,7 +282,7 @@ def _console(board: str, watch: bool, begin: Any, **chosen: Any) -> int:
     has every byte, and when it came. A pipe as input is sent as it is.
     """
     if watch:
-        if begin or chosen["run_dir"] or chosen["options"]:
+        if begin or chosen["run_dir"] or chosen["options"] or chosen["wait_s"]:
             raise click.UsageError("--watch only looks on: it switches, chooses and writes nothing")
         from hilagent.cli.following import watch as follow
 
@@ -356,4 +344,5 @@ def _request(chosen: dict[str, Any]) -> Any:
         own=_own(chosen) if "source" in chosen else None,
         modes=tuple(chosen.get("modes", ())),
         chain=chosen.get("chain", 1),
+        wait_s=chosen["wait_s"],
     )

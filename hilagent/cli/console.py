@@ -37,6 +37,7 @@ class Wanted:
         timestamps: whether each line shows its time.
         quiet_s: how long a silence ends it, once the input, if that is a pipe, is at its end.
         options, folders: of the board.
+        wait_s: how long to wait for whoever uses it.
         run_dir: where the log goes; None for a new folder.
     """
 
@@ -46,6 +47,7 @@ class Wanted:
     options: dict[str, str] = field(default_factory=dict)
     folders: Sequence[Path] = ()
     run_dir: Path | None = None
+    wait_s: float = 0.0
 
 
 def console(name: str, wanted: Wanted) -> int:
@@ -60,6 +62,7 @@ def console(name: str, wanted: Wanted) -> int:
     by_hand = os.isatty(stdin)
     with signals.as_exceptions(), contextlib.ExitStack() as stack:
         log = stack.enter_context(_journal(board, wanted.run_dir))
+        log.listeners.append(_say_waiting)
         shown = stack.enter_context(screen(timestamps=wanted.timestamps))
 
         def show(console: Console) -> Showing:
@@ -68,7 +71,7 @@ def console(name: str, wanted: Wanted) -> int:
             return showing
 
         before_closed = stack.enter_context(contextlib.ExitStack())
-        attended = stack.enter_context(attend(board, log, wanted.begin))
+        attended = stack.enter_context(attend(board, log, wanted.begin, wanted.wait_s))
         if by_hand:
             with raw(stdin):
                 _greet(board, attended, log.run_dir)
@@ -93,6 +96,11 @@ def _pipe(stdin: int, console: Console, showing: Showing, quiet_s: float) -> Non
     while console.wait(console.position(), Deadline.after(quiet_s)):
         if showing.error is not None:  # nobody reads what a talkative board says
             raise showing.error
+
+
+def _say_waiting(record: journal.Record) -> None:
+    if record["kind"] == "note" and record.get("waits"):
+        say(record["text"])
 
 
 @contextlib.contextmanager

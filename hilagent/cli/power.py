@@ -10,13 +10,15 @@ from hilagent import board as boards_room
 from hilagent import errors
 from hilagent import power as power_room
 from hilagent.board import Board
+from hilagent.cli.ending import say
+from hilagent.clock import Deadline
 from hilagent.power import Power
 from hilagent.result import EXIT_OK
 from hilagent.session import lock, signals, switch
 
 
-def power(name: str, verb: str, folders: Sequence[Path]) -> int:
-    """Do ``verb``: on, off, cycle or state.
+def power(name: str, verb: str, folders: Sequence[Path], wait_s: float = 0.0) -> int:
+    """Do ``verb``: on, off, cycle or state; wait for whoever uses the board for ``wait_s``.
 
     Raises:
         errors.UsageError: this board can't be asked that.
@@ -27,7 +29,12 @@ def power(name: str, verb: str, folders: Sequence[Path]) -> int:
         hint = f"hilagent console {name} starts it, and switches it off at its own end"
         message = f"{name} is emulated: it lives no longer than the command that starts it"
         raise errors.UsageError(f"{message}, and has no switch for another", hint=hint)
-    with signals.as_exceptions(), lock.hold(lock.things(board), board=board.name, run_dir=None):
+    queue = lock.Queue(Deadline.after(wait_s), say) if wait_s else None
+    names = lock.things(board)
+    with (
+        signals.as_exceptions(),
+        lock.hold(names, board=board.name, run_dir=None, queue=queue),
+    ):
         outlet = power_room.open(board)
         if verb == "state":
             print(f"{board.name}: {_state(board, outlet)}")

@@ -96,7 +96,7 @@ def line_of(record: Record) -> str:
         case "progress":
             return f"{scrub_line(record['what'])}: {record['share']:.0%}"
         case "note":
-            return scrub_line(record["text"], limit=160)
+            return scrub_line(record["text"], limit=300 if record.get("waits") else 160)
         case "outcome" if record["verdict"] not in {"pass", "unsupported"}:
             word = Verdict(record["verdict"]).name
             return f"{word}  {scrub_line(record['test'])}: {scrub_line(record['message'])}"
@@ -146,5 +146,6 @@ class Live:
                 self._bars.update(self._steps[record["step"]], completed=record["share"])
             case "outcome" if self._tests is not None:
                 self._bars.advance(self._tests)
-        if record["kind"] == "outcome" and (text := line_of(record)):
+        told = record["kind"] == "outcome" or record.get("waits")
+        if told and (text := line_of(record)):
             self._bars.console.print(text, markup=False)

@@ -16,25 +16,29 @@ from hilagent import errors
 from hilagent.board import Board
 from hilagent.console import Console
 from hilagent.journal import Journal
-from hilagent.session import lock, switch
+from hilagent.session import switch
 from hilagent.session.firmware import with_firmware
+from hilagent.session.held import held
 
 Begin = Literal["as it is", "on", "cycle"]
 
 
 @contextlib.contextmanager
-def attend(board: Board, journal: Journal, begin: Begin = "as it is") -> Iterator[Attended]:
+def attend(
+    board: Board, journal: Journal, begin: Begin = "as it is", wait_s: float = 0.0
+) -> Iterator[Attended]:
     """Hold ``board`` for the ``with`` block; its log grows in the journal's folder.
 
     Args:
         board: any; an emulated one is switched on in any case, for it is nowhere else.
         journal: is told of power and breaks.
         begin: what to do with power, once the console is open.
+        wait_s: how long to wait for whoever uses it.
 
     Raises:
         errors.LabError: it is in use, or can't be opened, switched on, or off at the end.
     """
-    with lock.hold(lock.things(board), board=board.name, run_dir=journal.run_dir):
+    with held(board, journal, wait_s):
         attended = Attended(with_firmware(board, journal), journal)
         try:
             attended.begin(begin)

@@ -21,8 +21,8 @@ from hilagent import errors
 from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal, parts
-from hilagent.session import lock
 from hilagent.session.firmware import with_firmware
+from hilagent.session.held import held
 from hilagent.session.linux import Boot, Linux, LinuxBench
 from hilagent.session.machine import Machine, State
 from hilagent.session.own import KEXEC_S, OwnSystem
@@ -59,8 +59,7 @@ def open(
     """
     board = settings.board
     with contextlib.ExitStack() as stack:
-        names = lock.things(board)
-        stack.enter_context(lock.hold(names, board=board.name, run_dir=journal.run_dir))
+        stack.enter_context(held(board, journal, settings.request.wait_s))
         settings = dataclasses.replace(settings, board=with_firmware(board, journal))
         served = stack.enter_context(_private_dir())
         real = RealBench(settings, journal, served)

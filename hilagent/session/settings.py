@@ -40,6 +40,7 @@ class Request:
         modes: how each is told to use EL2 (:data:`hilagent.session.linux.MODES`);
             empty for the kernel's own choice, nVHE, and KVM off.
         chain: how often in a row each way of restarting is taken.
+        wait_s: how long to wait for a board that somebody else uses; 0: not at all.
     """
 
     board: str = DEFAULT_BOARD
@@ -52,6 +53,7 @@ class Request:
     own: Paths | None = None
     modes: tuple[str, ...] = ()
     chain: int = 1
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True)
