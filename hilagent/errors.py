@@ -11,6 +11,7 @@
         LabError            INFRA: link, power, host key, disk, lock, U-Boot
           LinkError         the link to the payload is lost or too bad
             LinkStuck       it takes no more bytes
+          PowerLied         power was cycled, it was said, and the board ran on
           BoardReset        the boot id changed: the board restarted by itself
           HostOverloaded    a wait can't accuse, the host itself was late
         PreconditionError   PRECONDITION: undeclared, e.g. entered at EL1
@@ -77,6 +78,10 @@ class LinkError(LabError):
 
 class LinkStuck(LinkError):
     """The line takes no more bytes: flow control somewhere, or a board that reads none."""
+
+
+class PowerLied(LabError):
+    """Power was switched, as far as was said, and the board proves that it was not."""
 
 
 class BoardReset(LabError):

@@ -2,6 +2,7 @@
 """What every test has in common: order, tiers, and what the host must have."""
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -17,6 +18,14 @@ hypothesis.settings.load_profile("hilagent")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the second tier, tests/long")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Locks and quarantine of the tests are no business of this host's boards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HILAGENT_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 def _tier(item: pytest.Item) -> int:

@@ -140,6 +140,20 @@ def _boards_check(folders: tuple[Path, ...], paths: tuple[Path, ...]) -> int:
     return check(paths, folders)
 
 
+@_boards.command("release")
+@click.argument("names", nargs=-1, required=True, metavar="BOARD...")
+@click.pass_obj
+def _boards_release(folders: tuple[Path, ...], names: tuple[str, ...]) -> int:
+    """End the quarantine of boards that were repaired.
+
+    A board whose switch lied about power is refused by every run on this host until
+    then. The listing of 'hilagent boards' shows what was seen.
+    """
+    from hilagent.cli.boards import release
+
+    return release(names, folders)
+
+
 @_boards.command("schema")
 def _boards_schema() -> int:
     """Print the JSON schema of a board file, for editors."""

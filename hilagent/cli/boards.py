@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hilagent import board as boards_room
+from hilagent import errors
 from hilagent.cli.ending import say
 from hilagent.result import EXIT_OK, EXIT_USAGE
+from hilagent.session import lock, quarantine
 from hilagent.text import scrub_line
 
 
@@ -26,6 +28,8 @@ def boards(folders: Sequence[Path], *, as_json: bool) -> int:
             print(f"{row['name']:<16} {row['kind']:<9} {row['description']}")
             print(f"{'':<16} {row['facts']}")
             print(f"{'':<16} {row['file']}")
+            if row["quarantine"]:
+                print(f"{'':<16} in quarantine {row['quarantine']}")
             if row["needs"]:
                 print(f"{'':<16} needs {', '.join(row['needs'])}")
     wrong = [problem.message for entry in entries for problem in entry.problems]
@@ -46,8 +50,16 @@ def _row(entry: boards_room.Entry, board: boards_room.Board) -> dict[str, Any]:
             key: [str(choice) for choice in option.choices] for key, option in board.options.items()
         },
         "needs": list(entry.needs),
+        "quarantine": "" if entry.model else _quarantine(board),
         "file": str(entry.path),
     }
+
+
+def _quarantine(board: boards_room.Board) -> str:
+    try:
+        return str(quarantine.found(board) or "")
+    except errors.LabError as exc:
+        return f"or not: {exc.message}"
 
 
 def _facts(board: boards_room.Board, needs: Sequence[str]) -> str:
@@ -62,6 +74,19 @@ def _facts(board: boards_room.Board, needs: Sequence[str]) -> str:
         driven = "" if uart.driven else " (the payload has no driver for it)"
         words.append(f"UART {uart.kind} at {uart.base:#x}{driven}")
     return ", ".join(words)
+
+
+def release(names: Sequence[str], folders: Sequence[Path]) -> int:
+    """End the quarantine of each board, and print what had been seen."""
+    found = [boards_room.load(name, dirs=folders) for name in names]
+    for board in found:
+        with lock.hold(lock.things(board), board=board.name, run_dir=None):
+            marks = quarantine.lift(board)
+        for mark in marks:
+            print(f"{board.name} is released; it was in quarantine {mark}")
+        if not marks:
+            print(f"{board.name} is not in quarantine")
+    return EXIT_OK
 
 
 def check(paths: Sequence[Path], folders: Sequence[Path]) -> int:

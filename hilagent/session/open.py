@@ -21,6 +21,7 @@ from hilagent import errors
 from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal, parts
+from hilagent.session import quarantine
 from hilagent.session.firmware import with_firmware
 from hilagent.session.held import held
 from hilagent.session.linux import Boot, Linux, LinuxBench
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 IMAGE_MAGIC = b"ARM\x64"
 """At byte 56 of an arm64 Image (Documentation/arch/arm64/booting.rst)."""
+STALE_S = 4.0
+"""How long a payload is asked for that should be gone."""
 BOOT_SIGN = rb"\r\n:[A-Za-z0-9+/]{12}"
 """How the payload's first, armoured message begins; U-Boot prints no such line."""
 
@@ -55,11 +58,13 @@ def open(
     """Hold the board of ``settings`` until the ``with`` block is left; nothing is switched yet.
 
     Raises:
-        errors.LabError: the board is in use (names by whom), or the payload can't be built.
+        errors.LabError: the board is in use (names by whom) or in quarantine (says why), or
+            the payload can't be built.
     """
     board = settings.board
     with contextlib.ExitStack() as stack:
         stack.enter_context(held(board, journal, settings.request.wait_s))
+        quarantine.refuse(board)
         settings = dataclasses.replace(settings, board=with_firmware(board, journal))
         served = stack.enter_context(_private_dir())
         real = RealBench(settings, journal, served)
@@ -167,9 +172,28 @@ class RealBench:
         board = self._settings.board
         assert board.uboot is not None  # settings.look_up refused a board without
         uboot = UBoot(self.console(), board.uboot, board.console.fifo_bytes)
-        version = uboot.attach()
+        try:
+            version = uboot.attach()
+        except errors.LabError:
+            self._check_power()
+            raise
         self._journal.write("facts", uboot=version)
         return uboot
+
+    def _check_power(self) -> None:
+        """Raise PowerLied where a payload from before power was cycled still answers."""
+        from hilagent import payload as payloads
+
+        if self._settings.board.emulated or not self._boot_ids:
+            return
+        try:
+            line = self.console().take("a payload from before power was cycled")
+            answers = payloads.connect(line, run_id=self._run_id, deadline=Deadline.after(STALE_S))
+        except errors.WorldError:
+            return  # nobody is there: that says nothing of the switch
+        if answers.hello.boot_id in self._boot_ids:
+            saw = "the payload from before power was cycled still runs, and U-Boot never came"
+            raise quarantine.lied(self._settings.board, self._journal, saw)
 
     def own_system(self) -> System:
         return self._own.reach()

@@ -6,13 +6,15 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from threading import Event
+from typing import NoReturn
 
 from hilagent import errors
 from hilagent.board import Board
 from hilagent.journal import Journal
 from hilagent.power import Power
-from hilagent.session import signals
+from hilagent.session import quarantine, signals
 
 OFF_TRIES = 3
 _WORDS = {True: "on", False: "off"}
@@ -66,25 +68,44 @@ def surely_off(
     """
     with signals.quiet() as noted:
         try:
-            said = _off(off, powered)
+            left = _off(off, powered)
             for _ in range(OFF_TRIES - 1):
-                if said:
+                if left:
                     Event().wait(board.power.off_s)  # a relay has no event to wait for
-                    said = _off(off, powered)
-            if said:
-                hint = f"{board.name} may still have power"
-                hint += f"; run: {shlex.join(board.power.off)}" if board.power.off else ""
-                with contextlib.suppress(errors.LabError):
-                    journal.note(f"{hint} ({said})", blame="infra")
-                raise errors.LabError(f"{board.name} wasn't switched off: {said}", hint=hint)
+                    left = _off(off, powered)
+            if left:
+                _may_be_on(board, journal, left)
         finally:
             for name in noted:
                 with contextlib.suppress(errors.LabError):
                     journal.note(f"{name} came while the board was being switched off")
 
 
-def _off(off: Callable[[], None], powered: Callable[[], bool | None]) -> str:
-    """Return why the board may be on after it was switched off, empty if it is off."""
+@dataclass(frozen=True)
+class _Left:
+    """Why a board may be on after it was switched off.
+
+    Attributes:
+        said: that.
+        lied: whether the switch said that it did it, and that it did not.
+    """
+
+    said: str
+    lied: bool = False
+
+
+def _may_be_on(board: Board, journal: Journal, left: _Left) -> NoReturn:
+    hint = f"{board.name} may still have power"
+    hint += f"; run: {shlex.join(board.power.off)}" if board.power.off else ""
+    with contextlib.suppress(errors.LabError):
+        journal.note(f"{hint} ({left.said})", blame="infra")
+        if left.lied:
+            quarantine.lied(board, journal, f"switched off {OFF_TRIES} times: {left.said}")
+    raise errors.LabError(f"{board.name} wasn't switched off: {left.said}", hint=hint)
+
+
+def _off(off: Callable[[], None], powered: Callable[[], bool | None]) -> _Left | None:
+    """Switch off; return why it may be on all the same, None if it is off."""
     said = ""
     try:
         off()
@@ -95,5 +116,5 @@ def _off(off: Callable[[], None], powered: Callable[[], bool | None]) -> str:
     except errors.LabError:
         on = None
     if on is None:
-        return said
-    return said or "its switch says that it is on" if on else ""
+        return _Left(said) if said else None
+    return _Left(said or "its switch says that it is on", lied=not said) if on else None

@@ -13,6 +13,7 @@ from hilagent import abi, errors, journal
 from hilagent import board as boards
 from hilagent.build.progress import Progress
 from hilagent.journal import Journal
+from hilagent.session import quarantine
 from hilagent.session.machine import State
 from hilagent.session.open import open as open_session
 from hilagent.session.settings import Request, Settings
@@ -190,9 +191,30 @@ def test_a_switch_that_lies_is_no_fresh_boot(bed: Bed) -> None:
     with open_session(bed.settings, bed.journal) as session:
         session.payload(STUB)
         session.taint("hang")
-        with pytest.raises(errors.LabError, match="not reached in 3 tries"):
+        with pytest.raises(errors.LabError, match="not reached in 3 tries") as seen:
             session.payload(STUB)
     assert bed.switch.did.count("on") == 4
+    assert "the payload from before power was cycled still runs" in seen.value.message
+    assert "in quarantine until 'hilagent boards release bed'" in seen.value.hint
+    marked = quarantine.found(bed.settings.board)
+    assert marked is not None
+    assert (marked.board, marked.run) == ("bed", str(bed.run_dir))
+    refused = pytest.raises(errors.LabError, match=r"bed is in quarantine since .* still runs")
+    did = list(bed.switch.did)
+    with refused, open_session(bed.settings, bed.journal):
+        pass
+    assert bed.switch.did == did
+
+
+def test_a_board_that_does_not_come_back_accuses_nobody(bed: Bed) -> None:
+    bed.settings = _impatient(bed.settings)
+    with open_session(bed.settings, bed.journal) as session:
+        session.payload(STUB)
+        bed.board.uboot.traits = UBootTraits(never_prompts=True)
+        session.taint("hang")
+        with pytest.raises(errors.LabError, match="not reached in 3 tries"):
+            session.payload(STUB)
+    assert quarantine.found(bed.settings.board) is None
 
 
 @pytest.mark.parametrize("uboot", [UBootTraits(never_prompts=True)])
@@ -254,9 +276,12 @@ def test_a_board_that_stays_on_is_said_with_the_command_that_ends_it(bed: Bed, t
         _leave_on(bed, tells)
     assert caught.value.hint == "bed may still have power; run: outlet '2 off'"
     assert bed.switch.did.count("off") == 4
-    *_, note = (bed.run_dir / journal.NAME).read_text().splitlines()
+    note = (bed.run_dir / journal.NAME).read_text()
     assert "bed may still have power; run: outlet '2 off'" in note
     assert '"blame":"infra"' in note
+    marked = quarantine.found(bed.settings.board)
+    assert (marked is not None) is tells, "a switch that fails and says so is no liar"
+    assert not tells or "switched off 3 times: its switch says that it is on" in str(marked)
 
 
 def _leave_on(bed: Bed, tells: bool) -> None:

@@ -16,6 +16,7 @@ from hilagent import errors
 from hilagent.board import Board
 from hilagent.board.model import OsSpec, Ssh
 from hilagent.journal import Journal
+from hilagent.session import quarantine
 from hilagent.session.built import Built
 from hilagent.session.linux import Boot
 from hilagent.session.own import OwnSystem
@@ -40,6 +41,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer]:
     monkeypatch.setenv(known.ENVIRONMENT, str(tmp_path / "hosts"))
+    monkeypatch.setenv("HILAGENT_STATE", str(tmp_path / "state"))
     with SshServer(root=root) as server:
         target = server.target("own/os")
         (key,) = known.read(target.known_hosts)["own/os"]
@@ -77,8 +79,15 @@ def test_a_switch_that_does_not_switch_is_found_out(
 ) -> None:
     own = own_of(server, tmp_path)
     own.reach()
-    with pytest.raises(errors.LabError, match="still the boot from before power was cycled"):
+    stale = "still the boot from before power was cycled"
+    with pytest.raises(errors.LabError, match=stale) as slow:
         own.reach()
+    assert not isinstance(slow.value, errors.PowerLied)
+    assert quarantine.found(board_of(server)) is None
+    with pytest.raises(errors.PowerLied, match=f"{stale}, 2 times") as lied:
+        own.reach()
+    assert "in quarantine until 'hilagent boards release own'" in lied.value.hint
+    assert quarantine.found(board_of(server)) is not None
     (root / BOOT_ID).write_text("9f2e6c9e-5c3d-4a5c-8f0e-000000000002\n")
     own.reach()
 

@@ -19,6 +19,7 @@ RAISED = [
     (errors.LinkError("x"), Verdict.INFRA),
     (errors.LinkStuck("x"), Verdict.INFRA),
     (errors.BoardReset("x"), Verdict.INFRA),
+    (errors.PowerLied("x"), Verdict.INFRA),
     (errors.HostOverloaded("x"), Verdict.INFRA),
     (errors.PreconditionError("x"), Verdict.PRECONDITION),
     (errors.TargetError("x"), Verdict.FAIL),
