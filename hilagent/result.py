@@ -93,6 +93,19 @@ def exit_code(planned: Iterable[str], ended: Mapping[str, Verdict]) -> int:
     return EXIT_OK if Verdict.PASS in verdicts else EXIT_LAB
 
 
+def worst_exit(codes: Iterable[int]) -> int:
+    """Return the exit code of several runs: the worst of theirs; without any, 125.
+
+    Accused 1, BUG 3, lab or unfinished 125, usage 2, else 0. Usage comes last: a board
+    whose options are wrong was asked nothing, and 125 is the code that says so.
+    """
+    found = {*codes}
+    for code in (EXIT_ACCUSED, EXIT_BUG, EXIT_LAB, EXIT_USAGE):
+        if code in found:
+            return code
+    return EXIT_OK if found == {EXIT_OK} else EXIT_LAB
+
+
 @dataclass(frozen=True)
 class Sig:
     """What one issued hvc did; the fields of ``wire.SIG``, which documents them."""

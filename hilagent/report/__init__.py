@@ -13,7 +13,7 @@ from hilagent.report.junit import junit
 from hilagent.report.results import results
 from hilagent.report.summary import summary
 
-__all__ = ["junit", "results", "summary", "write"]
+__all__ = ["junit", "replace", "results", "summary", "write"]
 
 
 def write(run_dir: Path) -> None:
@@ -26,11 +26,12 @@ def write(run_dir: Path) -> None:
         errors.InputError: there is no journal.
     """
     run = journal.read(run_dir)
-    _replace(run_dir / "junit.xml", junit(run))
-    _replace(run_dir / "results.json", json.dumps(results(run), indent=1) + "\n")
+    replace(run_dir / "junit.xml", junit(run))
+    replace(run_dir / "results.json", json.dumps(results(run), indent=1) + "\n")
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, whole or not at all; raises errors.LabError."""
     new = path.with_name(path.name + ".new")
     try:
         with new.open("w", encoding="utf-8") as out:

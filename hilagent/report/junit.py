@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
 
 from hilagent.journal import Run
 from hilagent.result import RENDERINGS, Outcome
@@ -25,9 +26,27 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def junit(run: Run) -> str:
     """Return the run as JUnit XML."""
-    outcomes = run.all_outcomes()
+    return document([suite(run)])
+
+
+def document(suites: Iterable[ET.Element]) -> str:
+    """Return JUnit XML with ``suites`` in it."""
+    root = ET.Element("testsuites", name="hilagent")
+    root.extend(suites)
+    ET.indent(root, " ")
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def suite(run: Run, more: Sequence[Outcome] = (), group: str = "") -> ET.Element:
+    """Return the run as a ``<testsuite>``.
+
+    Args:
+        more: outcomes that its journal doesn't have.
+        group: what the class names begin with, where several suites are in one file.
+    """
+    outcomes = [*run.all_outcomes(), *more]
     kinds = [RENDERINGS[outcome.verdict].junit for outcome in outcomes]
-    suite = ET.Element(
+    element = ET.Element(
         "testsuite",
         name=_clean(f"hilagent {run.facts.get('board', '')}".strip()),
         tests=str(len(outcomes)),
@@ -38,16 +57,13 @@ def junit(run: Run) -> str:
         timestamp=_clean(str(run.facts.get("utc", ""))),
         hostname=_clean(str(run.facts.get("host", ""))),
     )
-    properties = ET.SubElement(suite, "properties")
+    properties = ET.SubElement(element, "properties")
     for name in PROPERTIES:
         if name in run.facts:
             ET.SubElement(properties, "property", name=name, value=_value(run.facts[name]))
     for outcome in outcomes:
-        suite.append(_testcase(outcome))
-    root = ET.Element("testsuites", name="hilagent")
-    root.append(suite)
-    ET.indent(root, " ")
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+        element.append(_testcase(outcome, group))
+    return element
 
 
 def split(test: str) -> tuple[str, str]:
@@ -58,8 +74,9 @@ def split(test: str) -> tuple[str, str]:
     return "hilagent." + test.partition("[")[0], test
 
 
-def _testcase(outcome: Outcome) -> ET.Element:
+def _testcase(outcome: Outcome, group: str) -> ET.Element:
     classname, name = split(outcome.test)
+    classname = ".".join(filter(None, [group, classname]))
     case = ET.Element(
         "testcase",
         classname=_clean(classname),
@@ -70,8 +87,8 @@ def _testcase(outcome: Outcome) -> ET.Element:
     if kind:
         times = f" ({outcome.times})" if outcome.times else ""
         message = f"{outcome.verdict.name}{times}: {outcome.message}"
-        element = ET.SubElement(case, kind, type=outcome.verdict.value, message=_clean(message))
-        element.text = _NOT_XML.sub("�", scrub(outcome.details, limit=MAX_TEXT))
+        found = ET.SubElement(case, kind, type=outcome.verdict.value, message=_clean(message))
+        found.text = _NOT_XML.sub("�", scrub(outcome.details, limit=MAX_TEXT))
     return case
 
 

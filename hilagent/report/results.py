@@ -41,7 +41,7 @@ def results(run: Run) -> dict[str, Any]:
         "legs": [_table(record) for record in run.observations("leg")],
         "files": sorted(path.name for path in run.run_dir.iterdir() if path.is_file()),
     }
-    return _scrubbed(out)  # type: ignore[no-any-return]
+    return scrubbed(out)  # type: ignore[no-any-return]
 
 
 def verdict(run: Run) -> result.Verdict:
@@ -76,12 +76,12 @@ def _table(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in {"kind", "t", "what"}}
 
 
-def _scrubbed(value: Any) -> Any:
+def scrubbed(value: Any) -> Any:
     """Return ``value`` with every string in it scrubbed: much of it came from a board."""
     if isinstance(value, str):
         return scrub(value)
     if isinstance(value, dict):
-        return {scrub(key): _scrubbed(item) for key, item in value.items()}
+        return {scrub(key): scrubbed(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_scrubbed(item) for item in value]
+        return [scrubbed(item) for item in value]
     return value

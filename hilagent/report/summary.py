@@ -56,7 +56,7 @@ def _head(run: Run, colour: bool) -> str:
     line = f"{board} ({', '.join(filter(None, [kind, cpu]))}){duration}"
     said = ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "no tests"
     rest = _wrap(", ".join(filter(None, [said, _about(run)])), "      ")
-    return _paint(f"{found.name:<5}", found, colour) + f" {line}\n{rest}"
+    return paint(f"{found.name:<5}", found, colour) + f" {line}\n{rest}"
 
 
 def _about(run: Run) -> str:
@@ -78,7 +78,7 @@ def _accused(run: Run, colour: bool) -> Iterator[str]:
         first = members[0]
         more = f" and {len(members) - 1} more" if len(members) > 1 else ""
         head = f"  {scrub_line(first.test, limit=52)}{more}  "
-        lines.append(head + _paint(word, first.verdict, colour))
+        lines.append(head + paint(word, first.verdict, colour))
         lines += _finding_lines(first)
         if len(lines) <= MOST_LINES:
             lines += _evidence_lines(first)
@@ -101,7 +101,7 @@ def _troubles(run: Run, colour: bool) -> Iterator[str]:
     for (found, message), members in list(groups.items())[:MOST_ACCUSED]:
         first = members[0].test
         more = f" and {len(members) - 1} more" if len(members) > 1 else ""
-        head = f"{_paint(found.name, found, colour)}  {scrub_line(first, limit=50)}{more}"
+        head = f"{paint(found.name, found, colour)}  {scrub_line(first, limit=50)}{more}"
         yield "\n".join([head, _wrap(message, "  ")])
     blamed = [r["text"] for r in run.records if r["kind"] == "note" and r.get("blame")]
     if blamed:
@@ -216,5 +216,5 @@ def _wrap(text: str, indent: str) -> str:
     return "\n".join(lines)
 
 
-def _paint(text: str, found: Verdict, colour: bool) -> str:
+def paint(text: str, found: Verdict, colour: bool) -> str:
     return f"\x1b[1;{_COLOURS.get(found, '35')}m{text}\x1b[0m" if colour else text
