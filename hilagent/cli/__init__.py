@@ -17,6 +17,7 @@ import click
 from hilagent import __version__
 from hilagent.cli.builds import build, own_options
 from hilagent.cli.ending import guarded
+from hilagent.cli.labs import boards
 from hilagent.cli.values import Number, wait_option
 
 DEFAULT_BOARD = "qemu-virt"
@@ -64,7 +65,14 @@ _VECTORS_HELP = (
 
 
 @_hilagent.command("run")
-@click.argument("board", default=DEFAULT_BOARD)
+@click.argument("names", nargs=-1, metavar="[BOARD]...")
+@click.option("--all", "every", is_flag=True, help="Every board that hilagent boards lists.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG",
+              help="Every board with this tag, or FIELD=VALUE, e.g. soc=rk3399 or emulated=false; "
+                   "given again, with all of them.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 1000), metavar="N",
+              help="Boards at the same time (default: all real ones, and as many emulated ones "
+                   "as there are CPUs).")  # fmt: skip
 @click.option("--suite", "suites", multiple=True, type=click.Choice(SUITES),
               help="What to run (default: architecture, dispatch, clobber, and kernel where "
                    "one is built); kernel is live and restart.")  # fmt: skip
@@ -88,12 +96,31 @@ _VECTORS_HELP = (
               callback=lambda context, _, wanted: _list_vectors(context, wanted),
               help="Say what --vectors can name, and what each mutant breaks.")  # fmt: skip
 @_board_options
-def _run(suites: tuple[str, ...], tests: tuple[Path, ...], as_json: bool, **chosen: Any) -> int:
-    """Run the suites on BOARD and say what the evidence is."""
+def _run(
+    names: tuple[str, ...], every: bool, tags: tuple[str, ...], jobs: int | None, **chosen: Any,
+) -> int:  # fmt: skip
+    """Run the suites on BOARD (qemu-virt) and say what the evidence is.
+
+    On several boards, side by side: each has a process and a folder of its own, and there
+    is one report of all. The exit code is the worst.
+    """
+    if every and names:
+        raise click.UsageError("--all is every board: name none")
+    if every or tags or len(names) > 1:
+        from hilagent.cli.many import Wanted, run_many
+        from hilagent.cli.values import given
+
+        argv = given(
+            click.get_current_context(), without={"every", "tags", "jobs", "as_json", "run_dir"}
+        )
+        many = Wanted(names, tags, chosen["folders"], jobs or 0, argv)
+        return run_many(many, chosen["run_dir"], as_json=chosen["as_json"])
     from hilagent.cli.run import Chosen, run
 
-    wanted = Chosen(suites, tests, chosen["only"])
-    return run(_request(chosen), wanted, chosen["run_dir"], as_json=as_json)
+    board = names[0] if names else DEFAULT_BOARD
+    wanted = Chosen(chosen["suites"], chosen["tests"], chosen["only"])
+    as_json = chosen["as_json"]
+    return run(_request(chosen | {"board": board}), wanted, chosen["run_dir"], as_json=as_json)
 
 
 def _list_vectors(context: click.Context, wanted: bool) -> None:
@@ -102,64 +129,6 @@ def _list_vectors(context: click.Context, wanted: bool) -> None:
 
         vectors()
         context.exit()
-
-
-@_hilagent.group("boards", invoke_without_command=True)
-@click.option("--boards", "folders", multiple=True, metavar="DIR",
-              type=click.Path(file_okay=False, path_type=Path),
-              help="A folder of board files, looked at first.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.pass_context
-def _boards(context: click.Context, folders: tuple[Path, ...], as_json: bool) -> int:
-    """List the boards that can be named; or check their files.
-
-    A model describes a type of board: the listing says what a lab's own file, which
-    extends it, must add.
-    """
-    from hilagent.cli.boards import boards
-
-    if context.invoked_subcommand is None:
-        return boards(folders, as_json=as_json)
-    if as_json:
-        raise click.UsageError("--json is for the listing alone")
-    context.obj = folders
-    return 0
-
-
-@_boards.command("check")
-@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...", type=click.Path(path_type=Path))
-@click.pass_obj
-def _boards_check(folders: tuple[Path, ...], paths: tuple[Path, ...]) -> int:
-    """Say everything that is wrong with board files (default: all that are listed).
-
-    In each file: fields, types, memory that overlaps. Between them: names, serial
-    ports, power commands and addresses that two boards use. Exit code 2: something is.
-    """
-    from hilagent.cli.boards import check
-
-    return check(paths, folders)
-
-
-@_boards.command("release")
-@click.argument("names", nargs=-1, required=True, metavar="BOARD...")
-@click.pass_obj
-def _boards_release(folders: tuple[Path, ...], names: tuple[str, ...]) -> int:
-    """End the quarantine of boards that were repaired.
-
-    A board whose switch lied about power is refused by every run on this host until
-    then. The listing of 'hilagent boards' shows what was seen.
-    """
-    from hilagent.cli.boards import release
-
-    return release(names, folders)
-
-
-@_boards.command("schema")
-def _boards_schema() -> int:
-    """Print the JSON schema of a board file, for editors."""
-    from hilagent.cli.boards import schema
-
-    return schema()
 
 
 def _register_options(command: _Command) -> _Command:
@@ -324,6 +293,7 @@ def _trust(board: str, system: str, yes: bool, folders: tuple[Path, ...]) -> int
 
 
 _hilagent.add_command(build)
+_hilagent.add_command(boards)
 
 
 @_hilagent.command("setup", context_settings={

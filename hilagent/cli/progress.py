@@ -36,16 +36,22 @@ class Listener(Protocol):
 @contextlib.contextmanager
 def shown() -> Iterator[Listener]:
     """Return the progress display that fits stderr, for the ``with`` block."""
-    with _stderr() as out:
-        if out.isatty() and os.environ.get("TERM") != "dumb":
+    with own_stderr() as out:
+        if is_terminal(out):
             with _live(out) as live:
                 yield live
         else:
             yield Plain(out)
 
 
+def is_terminal(out: TextIO) -> bool:
+    """Return whether ``out`` can show what moves."""
+    return out.isatty() and os.environ.get("TERM") != "dumb"
+
+
 @contextlib.contextmanager
-def _stderr() -> Iterator[TextIO]:
+def own_stderr() -> Iterator[TextIO]:
+    """Return a stderr of its own, for the ``with`` block."""
     try:
         fd = os.dup(sys.stderr.fileno())
     except (OSError, ValueError):  # no stderr, or one that is no file (in tests)
@@ -56,10 +62,14 @@ def _stderr() -> Iterator[TextIO]:
 
 
 class Plain:
-    """One line a slow step, one line a test that didn't pass."""
+    """One line a slow step, one line a test that didn't pass.
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    Args:
+        who: stands before each line, where there are several.
+    """
+
+    def __init__(self, out: TextIO, who: str = "") -> None:
+        self._out, self._who = out, who and f"{who}: "
         self._quiet_until_s = 0.0
         self._told: tuple[str, str] = ("", "")
 
@@ -82,7 +92,7 @@ class Plain:
 
     def _line(self, at_s: float, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):
-            print(f"{at_s:7.1f} s  {text}", file=self._out)
+            print(f"{at_s:7.1f} s  {self._who}{text}", file=self._out)
 
 
 def line_of(record: Record) -> str:

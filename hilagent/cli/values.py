@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -49,3 +50,24 @@ wait_option = click.option(
     "--wait", "wait_s", type=Duration(), default=0.0, metavar="TIME",
     help="Wait for whoever uses the board, e.g. 30m (default: be refused at once).",
 )  # fmt: skip
+
+
+def given(context: click.Context, without: Collection[str]) -> list[str]:
+    """Return the options of a command as they would be typed for another of the same.
+
+    Args:
+        without: the names of those that are left out.
+    """
+    argv = []
+    for param in context.command.params:
+        name = param.name or ""
+        if not isinstance(param, click.Option) or name in without or name not in context.params:
+            continue
+        value, word = context.params[name], param.opts[-1]
+        if param.is_flag:
+            argv += [word] if value else []
+        elif param.multiple:
+            argv += [part for each in value for part in (word, str(each))]
+        elif value is not None and value != param.get_default(context):
+            argv += [word, str(value)]
+    return argv
