@@ -7,6 +7,7 @@ follows the journals, and judges from them and from how each process ended.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -88,8 +89,13 @@ def _chosen(wanted: Wanted) -> list[Choice]:
         return choose(wanted.tags, wanted.folders)
     if wanted.tags:
         raise errors.UsageError("--tag chooses boards, and these were named", hint="do one of both")
-    names = dict.fromkeys(wanted.names)
-    return [Choice(name, boards_room.load(name, dirs=wanted.folders)) for name in names]
+    found: dict[str, Choice] = {}
+    for name in dict.fromkeys(wanted.names):
+        board = boards_room.load(name, dirs=wanted.folders)
+        if board.name in found:
+            raise errors.UsageError(f"{found[board.name].name} and {name} are both {board.name}")
+        found[board.name] = Choice(name, board)
+    return list(found.values())
 
 
 def _facts(choice: Choice) -> dict[str, Any]:
@@ -218,8 +224,15 @@ def _emulated(choice: Choice) -> bool:
 def _tell(run_dir: Path, *, as_json: bool) -> int:
     done = many.read(run_dir)
     if as_json:
-        print(json.dumps(many.results(done), indent=1))
+        text = json.dumps(many.results(done), indent=1) + "\n"
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        print(many.summary(done, colour=colour), end="")
+        text = many.summary(done, colour=colour)
+    try:
+        print(text, end="", flush=True)
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        # The terminal hung up, and nobody reads it any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return done.exit_code

@@ -57,8 +57,12 @@ def own_stderr() -> Iterator[TextIO]:
     except (OSError, ValueError):  # no stderr, or one that is no file (in tests)
         yield sys.stderr
         return
-    with os.fdopen(fd, "w", buffering=1, errors="replace") as out:
+    out = os.fdopen(fd, "w", buffering=1, errors="replace")
+    try:
         yield out
+    finally:
+        with contextlib.suppress(OSError):  # a terminal that hung up takes no last words
+            out.close()
 
 
 class Plain:

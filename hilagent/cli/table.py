@@ -134,8 +134,11 @@ def _live(out: TextIO, boards: Sequence[Followed]) -> Iterator[View]:
     from rich.live import Live
 
     console = Console(file=out, force_terminal=True, highlight=False)
-    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False,
-              redirect_stderr=False, vertical_overflow="ellipsis") as live:  # fmt: skip
+    live = Live(
+        console=console, auto_refresh=False, transient=True, redirect_stdout=False,
+        redirect_stderr=False, vertical_overflow="ellipsis",
+    )  # fmt: skip
+    with contextlib.suppress(OSError), live:
         yield Table(live, boards)
 
 
@@ -148,7 +151,8 @@ class Table:
 
     def say(self, text: str) -> None:
         """Write it above the table."""
-        self._live.console.print(scrub_line(text, limit=300), markup=False)
+        with contextlib.suppress(OSError):  # a terminal that hung up; its signal ends the run
+            self._live.console.print(scrub_line(text, limit=300), markup=False)
 
     def hear(self, board: Followed, record: Record) -> None:
         """Write what went wrong above the table; one cause that fails many tests once."""
@@ -174,4 +178,5 @@ class Table:
             time = f"{until_s - board.began_s:.0f} s" if board.began_s else ""
             cells = (board.name, board.state, tests, str(board.bad or ""), time, board.doing)
             table.add_row(*(Text(scrub_line(cell, limit=200)) for cell in cells))
-        self._live.update(table, refresh=True)
+        with contextlib.suppress(OSError):
+            self._live.update(table, refresh=True)

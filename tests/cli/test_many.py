@@ -253,6 +253,18 @@ def test_a_terminal_shows_one_table(tmp_path: Path, waiting: list[str]) -> None:
     assert b"Traceback" not in person.seen
 
 
+def test_a_terminal_that_hangs_up_ends_it_with_every_board_off(
+    tmp_path: Path, waiting: list[str]
+) -> None:
+    with Person(tmp_path, "run", "a", "b", *waiting, *SHORT, "--run-dir", "run") as person:
+        until(switched_on(tmp_path, "ab"))
+        person.hangs_up()
+        person.process.send_signal(signal.SIGHUP)
+        assert person.process.wait(60) == 143
+    assert [told(tmp_path, name)[-1:] for name in "ab"] == [["off"], ["off"]]
+    assert verdicts(tmp_path / "run") == dict.fromkeys("ab", "unfinished")
+
+
 def test_a_run_among_many_can_be_watched(tmp_path: Path, waiting: list[str]) -> None:
     with many(tmp_path, "a", "b", *waiting, *SHORT) as run:
         until(switched_on(tmp_path, "ab"))
@@ -281,6 +293,16 @@ def test_what_can_not_be_chosen_is_the_callers_mistake(
     assert cli.main(["run", *argv, "--run-dir", str(tmp_path / "run")]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_one_board_named_twice_is_one_and_two_of_one_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "qemu-virt.yaml").write_text("extends: qemu-raspi3b\nname: qemu-virt\n")
+    file = str(tmp_path / "qemu-virt.yaml")
+    argv = ["run", "qemu-virt", "qemu-virt", file, "--run-dir", str(tmp_path / "run")]
+    assert cli.main(argv) == 2
+    assert f"qemu-virt and {file} are both qemu-virt" in capsys.readouterr().err
 
 
 def test_a_file_with_a_mistake_is_a_row_of_its_own(tmp_path: Path) -> None:
