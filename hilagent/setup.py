@@ -94,12 +94,13 @@ NEEDS = (
     Need("gcc", "builds what runs on this host", tools=("gcc",)),
     Need("libc6-dev", "links that", files=("/usr/include/stdlib.h",)),
 )
+TEST = (Need("ser2net", "is a console server for the tests", tools=("ser2net",)),)
 LONG = (Need("debootstrap", "makes bare Debian trees to set up in", tools=("debootstrap",)),)
 
 
-def needs(*, long: bool = False) -> tuple[Need, ...]:
-    """What `run` and `test` want of the host, and what the second tier wants besides."""
-    return NEEDS + (LONG if long else ())
+def needs(*, test: bool = False, long: bool = False) -> tuple[Need, ...]:
+    """What `run` wants of the host, and what `test` and its second tier want besides."""
+    return NEEDS + (TEST if test or long else ()) + (LONG if long else ())
 
 
 class _Progress:
@@ -367,7 +368,7 @@ def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code, unless a job took over this process."""
     options, rest = _arguments(argv)
-    wanted = needs(long=options.long is not None)
+    wanted = needs(test=options.job == "test", long=options.long is not None)
     try:
         if sys.version_info < _OLDEST:
             raise SetupError("hilagent needs Python 3.11 or newer (Debian 12 has it)")

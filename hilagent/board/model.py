@@ -14,47 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from hilagent.board.console import Command, Port, Seconds
+from hilagent.board.console import Console as Console
 from hilagent.board.emulated import Firmware as Firmware
 from hilagent.board.emulated import QemuSpec as QemuSpec
-from hilagent.board.hardware import STRICT, Address, Name, Region, Text, Uart
+from hilagent.board.hardware import STRICT, Address, Name, Region, Text
 from hilagent.limits import Between, Length, Matches
-
-Command = Annotated[tuple[Text, ...], Length(1, 64)]
-Seconds = Annotated[float, Between(0.1, 3600)]
-Port = Annotated[int, Between(1, 65535)]
-
-
-@dataclass(frozen=True)
-class Console:
-    """How the board's console is reached.
-
-    Attributes:
-        kind: ``qemu`` (the emulator's own socket), ``serial`` or ``tcp`` (raw).
-        path: of the serial device; better ``/dev/serial/by-path/...`` than ttyUSB0.
-        baud: of the serial device, 8N1.
-        host, port: of ``tcp``.
-        uart: which one of the board it is.
-        fifo_bytes: of the board's UART; a write to U-Boot is never longer
-            without waiting for its echo.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    kind: Literal["qemu", "serial", "tcp"]
-    path: Text | None = None
-    baud: Annotated[int, Between(1200, 4_000_000)] = 115200
-    host: Text | None = None
-    port: Port | None = None
-    uart: Uart | None = None
-    fifo_bytes: Annotated[int, Between(1, 256)] = 16
-
-    def __post_init__(self) -> None:
-        needs = {"serial": ("path",), "tcp": ("host", "port"), "qemu": ()}[self.kind]
-        for name in ("path", "host", "port"):
-            if (getattr(self, name) is not None) != (name in needs):
-                raise ValueError(
-                    f"a {self.kind} console {'needs' if name in needs else 'has no'} '{name}'"
-                )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from hilagent.console.tape import KEEP_BYTES, Tape
 from hilagent.console.watch import Crash, CrashWatch, Kind
 from hilagent.errors import AgentBug, HilagentError, LabError, LinkError, LinkStuck, Unsupported
 from hilagent.text import scrub
-from hilagent.transport.base import Breaks, Stream
+from hilagent.transport.base import Breaks, Pauses, Stream
 
 _BLOCKED_S = 0.02
 _MAX_CRASHES = 100
@@ -183,9 +183,10 @@ class Console:
         lost: HilagentError = LinkError("the console was closed")
         try:
             with selectors.DefaultSelector() as selector:
-                selector.register(self._stream.fileno(), selectors.EVENT_READ)
                 selector.register(self._wake_read, selectors.EVENT_READ)
+                heard = -1
                 while not self._closing:
+                    heard = _follow(selector, heard, self._stream.fileno())
                     selector.select(max(0.0, self._late.due_s - time.monotonic()))
                     self._late.tick(time.monotonic())
                     if chunk := self._stream.read():
@@ -222,10 +223,20 @@ class Console:
 
     def _until_writable(self, deadline: Deadline) -> None:
         poller = select.poll()
-        with suppress(OSError, ValueError):
-            poller.register(self._stream.fileno(), select.POLLOUT)
+        if not (isinstance(self._stream, Pauses) and self._stream.paused):
+            with suppress(OSError, ValueError):
+                poller.register(self._stream.fileno(), select.POLLOUT)
         # In slices: the descriptor of a stream promises to become readable, no more.
         poller.poll(1000 * min(deadline.left_s(), _BLOCKED_S))
+
+
+def _follow(selector: selectors.BaseSelector, heard: int, fd: int) -> int:
+    """Have ``selector`` wait for ``fd`` instead of ``heard``; return it."""
+    if fd != heard:
+        selector.register(fd, selectors.EVENT_READ)
+        if heard >= 0:
+            selector.unregister(heard)
+    return fd
 
 
 __all__ = ["TICK_S", "Console"]

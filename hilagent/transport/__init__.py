@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from hilagent.board.model import Console
 from hilagent.errors import AgentBug
-from hilagent.transport import qemu, serial, tcp
+from hilagent.transport import qemu, rfc2217, serial, tcp
 from hilagent.transport.base import Breaks, FdStream, Stream
 
 __all__ = ["Breaks", "FdStream", "Stream", "open"]
@@ -23,6 +23,8 @@ def open(console: Console, power: object = None) -> Stream:
         return serial.connect(console.path, console.baud)
     if console.kind == "tcp" and console.host and console.port:
         return tcp.connect(console.host, console.port)
+    if console.kind == "rfc2217" and console.host and console.port:
+        return rfc2217.connect(console.host, console.port, console.baud)
     if console.kind == "qemu" and isinstance(power, qemu.Emulator):
         return qemu.connect(power)
     raise AgentBug(f"no way to a {console.kind} console with {type(power).__name__}")

@@ -23,7 +23,11 @@ class Stream(Protocol):
     """Bytes to and from a board."""
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable when there are bytes."""
+        """Return the descriptor that becomes readable when there are bytes.
+
+        It may be another one after a read, and has another number then. The same one
+        becomes writable when bytes are taken again, unless the stream :class:`Pauses`.
+        """
         ...
 
     def read(self) -> bytes:
@@ -45,6 +49,16 @@ class Breaks(Protocol):
 
     def send_break(self) -> None:
         """Send a break; LabError if the line doesn't take it."""
+        ...
+
+
+@runtime_checkable
+class Pauses(Protocol):
+    """A stream that may take nothing although its descriptor is writable."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether that is so now."""
         ...
 
 

@@ -27,15 +27,24 @@ _KEEPALIVE = (
 
 def connect(host: str, port: int, *, connect_s: float = CONNECT_S) -> FdStream:
     """Connect to a raw console port; raises LabError."""
+    return FdStream(dial(host, port, "raw", connect_s).detach(), f"{host}:{port}")
+
+
+def dial(host: str, port: int, kind: str, connect_s: float) -> socket.socket:
+    """Return a socket connected to a console port; raises LabError.
+
+    Args:
+        kind: of the port, for a hint.
+    """
     try:
         sock = socket.create_connection((host, port), timeout=connect_s)
     except OSError as error:
         raise LabError(
             f"can't connect to the console at {host}:{port}: {error.strerror or error}",
-            hint="is the console server running, and is this its raw port?",
+            hint=f"is the console server running, and is this its {kind} port?",
         ) from error
     tune(sock)
-    return FdStream(sock.detach(), f"{host}:{port}")
+    return sock
 
 
 def tune(sock: socket.socket) -> None:

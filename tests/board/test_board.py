@@ -178,6 +178,7 @@ def test_a_field_that_is_unknown_missing_double_or_out_of_range_is_an_error(tmp_
     [
         ("console: {kind: serial}", "console: a serial console needs 'path'"),
         ("console: {kind: tcp, host: x}", "needs 'port'"),
+        ("console: {kind: rfc2217, port: 2001}", "a rfc2217 console needs 'host'"),
         ("console: {kind: qemu, path: /dev/x}", "a qemu console has no 'path'"),
         ("power: {kind: command, on: [x]}", "needs 'on' and 'off'"),
         ("power: {kind: qemu, on: [x]}", "power by qemu has no commands"),

@@ -202,11 +202,15 @@ def test_one_serial_port_by_two_names_is_one(tmp_path: Path) -> None:
     assert "found '/dev/one', which board one uses, too" in told
 
 
-def test_a_tcp_port_of_two_boards_is_an_error_and_another_port_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["tcp", "rfc2217"])
+def test_a_tcp_port_of_two_boards_is_an_error_and_another_port_is_none(
+    tmp_path: Path, kind: str
+) -> None:
     port = "kind: tcp, host: server, port: 400"
     _lab(tmp_path, "one", ("kind: serial, path: /dev/one", port + "1"))
     _lab(tmp_path, "two", ("kind: serial, path: /dev/two", port + "2"))
     assert _told(tmp_path) == []
+    port = port.replace("tcp", kind)
     _lab(tmp_path, "two", ("kind: serial, path: /dev/two", port + "1"))
     (told,) = _told(tmp_path)
     assert told.startswith("two.yaml:3: console.host: expected an address of its own")

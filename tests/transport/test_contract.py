@@ -3,105 +3,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
 import socket
 import threading
-import tty
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 
 from hilagent import transport
 from hilagent.board.model import Console
-from hilagent.clock import Deadline
 from hilagent.errors import AgentBug, LabError, LinkError
-from hilagent.transport.base import Breaks, Stream
+from hilagent.transport.base import Breaks
+from tests.transport import helper
+from tests.transport.helper import KINDS, Ends, FakeEmulator, readable, receive, send
 
 EVERY_BYTE = bytes(range(256))
 
 
-@dataclass
-class Ends:
-    """A stream under test, and the far end of it as a descriptor."""
-
-    stream: Stream
-    far: int
-    hang_up: Callable[[], None]
-
-
-class FakeEmulator:
-    """Stands in for a power back-end that runs an emulator."""
-
-    def __init__(self) -> None:
-        self.near, self.far = socket.socketpair()
-        self.breaks = 0
-
-    def console(self) -> socket.socket:
-        return self.near.dup()
-
-    def epitaph(self) -> str:
-        return "QEMU was killed by signal 9 by itself"
-
-    def send_break(self) -> None:
-        self.breaks += 1
-
-
-def _serial() -> Ends:
-    far, near = os.openpty()
-    tty.setraw(near)
-    stream = transport.open(Console(kind="serial", path=os.ttyname(near)))
-    os.close(near)
-    return Ends(stream, far, lambda: os.close(far))
-
-
-def _tcp() -> Ends:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        host, port = server.getsockname()
-        stream = transport.open(Console(kind="tcp", host=host, port=port))
-        far = server.accept()[0].detach()
-    return Ends(stream, far, lambda: os.close(far))
-
-
-def _qemu() -> Ends:
-    emulator = FakeEmulator()
-    stream = transport.open(Console(kind="qemu"), emulator)
-    emulator.near.close()
-    far = emulator.far.detach()
-    return Ends(stream, far, lambda: os.close(far))
-
-
-KINDS = {"serial": _serial, "tcp": _tcp, "qemu": _qemu}
-
-
 @pytest.fixture(params=KINDS)
 def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
-    ends = KINDS[request.param]()
-    yield ends
-    ends.stream.close()
-    with contextlib.suppress(OSError):
-        os.close(ends.far)
-
-
-def readable(stream: Stream, seconds: float = 5.0) -> bool:
-    return bool(select.select([stream.fileno()], [], [], seconds)[0])
-
-
-def receive(stream: Stream, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        assert readable(stream), f"only {len(data)} of {size} bytes came"
-        data += stream.read()
-    return data
-
-
-def send(stream: Stream, data: bytes) -> None:
-    deadline = Deadline.after(10)
-    while data:
-        data = data[stream.write(data) :]
-        select.select([], [stream.fileno()], [], deadline.left_s())
+    with KINDS[request.param]() as ends:
+        yield ends
 
 
 def test_a_read_of_an_idle_line_returns_nothing_at_once(ends: Ends) -> None:
@@ -113,10 +35,7 @@ def test_every_byte_value_passes_both_ways_unchanged(ends: Ends) -> None:
     os.write(ends.far, EVERY_BYTE)
     assert receive(ends.stream, 256) == EVERY_BYTE
     send(ends.stream, EVERY_BYTE)
-    came = b""
-    while len(came) < 256:
-        came += os.read(ends.far, 4096)
-    assert came == EVERY_BYTE
+    assert helper.heard(ends.far, 256) == EVERY_BYTE
 
 
 def test_a_mebibyte_arrives_whole_and_in_order(ends: Ends) -> None:
@@ -138,9 +57,8 @@ def test_a_write_never_blocks_and_says_how_much_was_taken(ends: Ends) -> None:
 
 def test_the_end_of_the_line_is_a_link_error_that_names_it(ends: Ends) -> None:
     ends.hang_up()
-    assert readable(ends.stream)
     with pytest.raises(LinkError, match=r"console .* ended"):
-        ends.stream.read()
+        receive(ends.stream, 1)
 
 
 def test_closing_twice_is_harmless_and_a_closed_stream_reads_as_lost(ends: Ends) -> None:
@@ -152,13 +70,12 @@ def test_closing_twice_is_harmless_and_a_closed_stream_reads_as_lost(ends: Ends)
 
 @pytest.mark.parametrize("kind", ["tcp", "qemu"])
 def test_what_was_sent_before_the_end_is_handed_out_first(kind: str) -> None:
-    ends = KINDS[kind]()
-    os.write(ends.far, b"z" * 3000)
-    ends.hang_up()
-    assert receive(ends.stream, 3000) == b"z" * 3000
-    with pytest.raises(LinkError):
-        ends.stream.read()
-    ends.stream.close()
+    with KINDS[kind]() as ends:
+        os.write(ends.far, b"z" * 3000)
+        ends.hang_up()
+        assert receive(ends.stream, 3000) == b"z" * 3000
+        with pytest.raises(LinkError):
+            ends.stream.read()
 
 
 def test_a_serial_port_sends_a_break_and_an_emulated_one_lets_its_emulator(
@@ -166,37 +83,33 @@ def test_a_serial_port_sends_a_break_and_an_emulated_one_lets_its_emulator(
 ) -> None:
     sent: list[int] = []
     monkeypatch.setattr("termios.tcsendbreak", lambda fd, duration: sent.append(fd))
-    ends, emulator = _serial(), FakeEmulator()
+    emulator = FakeEmulator()
     emulated = transport.open(Console(kind="qemu"), emulator)
-    for stream in (ends.stream, emulated):
-        assert isinstance(stream, Breaks)
-        stream.send_break()
-    assert sent == [ends.stream.fileno()]
+    with helper.serial() as ends:
+        for stream in (ends.stream, emulated):
+            assert isinstance(stream, Breaks)
+            stream.send_break()
+        assert sent == [ends.stream.fileno()]
     assert emulator.breaks == 1
-    for thing in (ends.stream, emulated, emulator.near, emulator.far):
+    for thing in (emulated, emulator.near, emulator.far):
         thing.close()
-    ends.hang_up()
-    tcp = _tcp()
-    assert not isinstance(tcp.stream, Breaks)
-    tcp.stream.close()
-    tcp.hang_up()
+    with helper.tcp() as ends:
+        assert not isinstance(ends.stream, Breaks)
 
 
 def test_a_break_on_a_port_that_is_gone_is_a_link_error() -> None:
-    ends = _serial()
-    ends.stream.close()
-    assert isinstance(ends.stream, Breaks)
-    with pytest.raises(LinkError, match="closed by this program"):
-        ends.stream.send_break()
-    ends.hang_up()
+    with helper.serial() as ends:
+        ends.stream.close()
+        assert isinstance(ends.stream, Breaks)
+        with pytest.raises(LinkError, match="closed by this program"):
+            ends.stream.send_break()
 
 
 def test_the_end_of_an_emulated_board_says_why_its_emulator_ended() -> None:
-    ends = _qemu()
-    ends.hang_up()
-    with pytest.raises(LinkError, match="QEMU was killed by signal 9"):
-        ends.stream.read()
-    ends.stream.close()
+    with helper.qemu() as ends:
+        ends.hang_up()
+        with pytest.raises(LinkError, match="QEMU was killed by signal 9"):
+            ends.stream.read()
 
 
 def test_a_serial_port_is_opened_by_one_only() -> None:
