@@ -94,7 +94,11 @@ NEEDS = (
     Need("gcc", "builds what runs on this host", tools=("gcc",)),
     Need("libc6-dev", "links that", files=("/usr/include/stdlib.h",)),
 )
-TEST = (Need("ser2net", "is a console server for the tests", tools=("ser2net",)),)
+TEST = (
+    Need("ser2net", "is a console server for the tests", tools=("ser2net",)),
+    Need("socat", "is a console's program", tools=("socat",)),
+    Need("telnet", "likewise", tools=("telnet",)),
+)
 LONG = (Need("debootstrap", "makes bare Debian trees to set up in", tools=("debootstrap",)),)
 
 

@@ -115,10 +115,9 @@ def _uses(entry: Entry) -> Iterator[_Use]:
     if isinstance(console.get("path"), str) and console["path"]:
         yield "a serial port", _real(console["path"]), "console.path"
     yield from _address(console, None, "console.host")
+    yield from _command(console, "argv", "a console command", "console.argv")
     for field in ("on", "off", "cycle"):
-        command = power.get(field)
-        if isinstance(command, list) and command:
-            yield "a power outlet", shlex.join(map(str, command)), f"power.{field}"
+        yield from _command(power, field, "a power outlet", f"power.{field}")
     for name in ("os", "linux"):
         yield from _address(_block(_block(said, name), "ssh"), SSH_PORT, f"{name}.ssh.host")
 
@@ -140,6 +139,12 @@ def _address(block: dict[str, Any], port: int | None, field: str) -> Iterator[_U
     host = block.get("host")
     if isinstance(host, str) and host:
         yield "an address", f"{host.lower()}:{block.get('port', port)}", field
+
+
+def _command(block: dict[str, Any], name: str, what: str, field: str) -> Iterator[_Use]:
+    command = block.get(name)
+    if isinstance(command, list) and command:
+        yield what, shlex.join(map(str, command)), field
 
 
 def _place(entry: Entry, field: str) -> Node:

@@ -17,6 +17,7 @@ _NEEDS = {
     "serial": ("path",),
     "tcp": ("host", "port"),
     "rfc2217": ("host", "port"),
+    "command": ("argv",),
     "qemu": (),
 }
 
@@ -26,11 +27,13 @@ class Console:
     """How the board's console is reached.
 
     Attributes:
-        kind: ``qemu`` (the emulator's own socket), ``serial``, ``tcp`` (raw) or ``rfc2217``
-            (a console server that is told the baud rate).
+        kind: ``qemu`` (the emulator's own socket), ``serial``, ``tcp`` (raw), ``rfc2217``
+            (a console server that is told the baud rate) or ``command`` (a program's
+            terminal).
         path: of the serial device; better ``/dev/serial/by-path/...`` than ttyUSB0.
         baud: of the serial device or of the server's port, 8N1.
         host, port: of ``tcp`` and ``rfc2217``.
+        argv: of ``command``: the program and its arguments.
         uart: which one of the board it is.
         fifo_bytes: of the board's UART; a write to U-Boot is never longer
             without waiting for its echo.
@@ -38,17 +41,18 @@ class Console:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    kind: Literal["qemu", "serial", "tcp", "rfc2217"]
+    kind: Literal["qemu", "serial", "tcp", "rfc2217", "command"]
     path: Text | None = None
     baud: Annotated[int, Between(1200, 4_000_000)] = 115200
     host: Text | None = None
     port: Port | None = None
+    argv: Command | None = None
     uart: Uart | None = None
     fifo_bytes: Annotated[int, Between(1, 256)] = 16
 
     def __post_init__(self) -> None:
         needs = _NEEDS[self.kind]
-        for name in ("path", "host", "port"):
+        for name in ("path", "host", "port", "argv"):
             if (getattr(self, name) is not None) != (name in needs):
                 raise ValueError(
                     f"a {self.kind} console {'needs' if name in needs else 'has no'} '{name}'"

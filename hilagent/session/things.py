@@ -27,8 +27,12 @@ def things(board: Board) -> tuple[str, ...]:
 
 
 def _port(console: Console) -> Iterator[str]:
-    """Yield the serial port: however it is called, or where its server is."""
-    if console.path is not None:
+    """Yield the serial port: however it is called, where its server is, or what leads to it."""
+    if console.kind == "recorded":
+        return
+    if console.argv is not None:
+        yield f"console '{shlex.join(console.argv)}'"
+    elif console.path is not None:
         yield os.path.realpath(console.path)
     elif console.host is not None:
         yield f"{console.host.lower()}:{console.port}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from hilagent.board.model import Console
 from hilagent.errors import AgentBug
-from hilagent.transport import qemu, rfc2217, serial, tcp
+from hilagent.transport import command, qemu, rfc2217, serial, tcp
 from hilagent.transport.base import Breaks, FdStream, Stream
 
 __all__ = ["Breaks", "FdStream", "Stream", "open"]
@@ -25,6 +25,8 @@ def open(console: Console, power: object = None) -> Stream:
         return tcp.connect(console.host, console.port)
     if console.kind == "rfc2217" and console.host and console.port:
         return rfc2217.connect(console.host, console.port, console.baud)
+    if console.kind == "command" and console.argv:
+        return command.connect(console.argv)
     if console.kind == "qemu" and isinstance(power, qemu.Emulator):
         return qemu.connect(power)
     raise AgentBug(f"no way to a {console.kind} console with {type(power).__name__}")

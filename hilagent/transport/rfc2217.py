@@ -67,7 +67,7 @@ class Rfc2217Stream(FdStream):
     @property
     def said(self) -> str:
         """What came with the settings, for a person: some servers say why they close."""
-        return scrub_line(self._early.decode("utf-8", "backslashreplace"), limit=200)
+        return scrub_line(self._early)
 
     def read(self) -> bytes:
         with self._lock:

@@ -179,6 +179,8 @@ def test_a_field_that_is_unknown_missing_double_or_out_of_range_is_an_error(tmp_
         ("console: {kind: serial}", "console: a serial console needs 'path'"),
         ("console: {kind: tcp, host: x}", "needs 'port'"),
         ("console: {kind: rfc2217, port: 2001}", "a rfc2217 console needs 'host'"),
+        ("console: {kind: command, host: x}", "a command console has no 'host'"),
+        ("console: {kind: command, argv: []}", "console.argv: expected 1 to 64 items"),
         ("console: {kind: qemu, path: /dev/x}", "a qemu console has no 'path'"),
         ("power: {kind: command, on: [x]}", "needs 'on' and 'off'"),
         ("power: {kind: qemu, on: [x]}", "power by qemu has no commands"),

@@ -216,6 +216,16 @@ def test_a_tcp_port_of_two_boards_is_an_error_and_another_port_is_none(
     assert told.startswith("two.yaml:3: console.host: expected an address of its own")
 
 
+def test_a_console_command_of_two_boards_is_an_error(tmp_path: Path) -> None:
+    sol = "kind: command, argv: [ipmitool, -H, bmc1, sol, activate]"
+    _lab(tmp_path, "one", ("kind: serial, path: /dev/one", sol))
+    _lab(tmp_path, "two", ("kind: serial, path: /dev/two", sol.replace("bmc1", "bmc2")))
+    assert _told(tmp_path) == []
+    _lab(tmp_path, "two", ("kind: serial, path: /dev/two", sol))
+    (told,) = _told(tmp_path)
+    assert told.startswith("two.yaml:3: console.argv: expected a console command of its own")
+
+
 def test_what_a_board_inherits_is_not_its_own(tmp_path: Path) -> None:
     _lab(tmp_path, "one")
     (tmp_path / "two.yaml").write_text("extends: one\nname: two\n")

@@ -107,12 +107,25 @@ def rfc2217(server: servers.Start) -> Iterator[Ends]:
             yield ends
 
 
+@contextlib.contextmanager
+def command() -> Iterator[Ends]:
+    """The terminal of a socat that is connected to us."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        argv = ("socat", "-t0.1", "-", f"TCP:{host}:{port}")
+        stream = transport.open(Console(kind="command", argv=argv))
+        far = server.accept()[0].detach()
+    with _between(stream, far) as ends:
+        yield ends
+
+
 Kind = Callable[[], AbstractContextManager[Ends]]
 KINDS: dict[str, Kind] = {
     "serial": serial,
     "tcp": tcp,
     "qemu": qemu,
     "ser2net": partial(rfc2217, servers.ser2net),
+    "command": command,
     "pyserial": partial(rfc2217, servers.pyserial),
 }
 
