@@ -32,6 +32,7 @@ class Console:
             terminal).
         path: of the serial device; better ``/dev/serial/by-path/...`` than ttyUSB0.
         baud: of the serial device or of the server's port, 8N1.
+        replug_s: how long an unplugged serial adapter is waited for; 0: not at all.
         host, port: of ``tcp`` and ``rfc2217``.
         argv: of ``command``: the program and its arguments.
         uart: which one of the board it is.
@@ -44,6 +45,7 @@ class Console:
     kind: Literal["qemu", "serial", "tcp", "rfc2217", "command"]
     path: Text | None = None
     baud: Annotated[int, Between(1200, 4_000_000)] = 115200
+    replug_s: Annotated[float, Between(0, 600)] = 10.0
     host: Text | None = None
     port: Port | None = None
     argv: Command | None = None

@@ -15,6 +15,7 @@ import selectors
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,7 @@ from hilagent.console.tape import KEEP_BYTES, Tape
 from hilagent.console.watch import Crash, CrashWatch, Kind
 from hilagent.errors import AgentBug, HilagentError, LabError, LinkError, LinkStuck, Unsupported
 from hilagent.text import scrub
-from hilagent.transport.base import Breaks, Pauses, Stream
+from hilagent.transport.base import Breaks, Pauses, Returns, Stream
 
 _BLOCKED_S = 0.02
 _MAX_CRASHES = 100
@@ -39,12 +40,19 @@ class Console:
         stream: an open stream.
         folder: of the log files, see :class:`~hilagent.console.tape.Tape`.
         keep_bytes: of received bytes in memory.
+        told: hears, from the reader's thread, that the line went away or came back.
     """
 
     def __init__(
-        self, stream: Stream, folder: Path | None = None, *, keep_bytes: int = KEEP_BYTES
+        self,
+        stream: Stream,
+        folder: Path | None = None,
+        *,
+        keep_bytes: int = KEEP_BYTES,
+        told: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._stream = stream
+        self._stream, self._told = stream, told
+        self._away_since_s: float | None = None
         self._tape = Tape(folder, keep_bytes)
         self._watch = CrashWatch(self._tape.end)
         self._begin = self._tape.end
@@ -112,7 +120,10 @@ class Console:
             return True
 
     def write(self, data: bytes, deadline: Deadline) -> None:
-        """Write all of ``data``; LinkError if the line is lost, LinkStuck if it takes no more."""
+        """Write all of ``data``; LinkError if the line is lost, LinkStuck if it takes no more.
+
+        An unplugged adapter is waited for beyond the deadline: it comes back, or is lost.
+        """
         view = memoryview(data)
         with self._writing:
             while view:
@@ -123,7 +134,7 @@ class Console:
                     with self._lock:
                         self._tape.sent(bytes(view[:taken]), time.monotonic_ns())
                     view = view[taken:]
-                elif deadline.expired():
+                elif deadline.expired() and self._away_since_s is None:
                     late = f"the console took no more bytes within {deadline.budget_s:g} s"
                     raise LinkStuck(late, hint="flow control, or a console server that hangs?")
                 else:
@@ -147,8 +158,13 @@ class Console:
             self._resets_from = None if expected else self._tape.end
 
     def late_s(self, since_s: float) -> float:
-        """Return the worst lateness of the reader's tick since a monotonic time."""
-        return self._late.worst_s(since_s, time.monotonic())
+        """Return the worst lateness of the reader's tick since a monotonic time.
+
+        A line that was away counts: nobody could hear the board meanwhile.
+        """
+        now_s = time.monotonic()
+        away_s = now_s - self._away_since_s if self._away_since_s is not None else 0.0
+        return max(away_s, self._late.worst_s(since_s, now_s))
 
     @property
     def lost(self) -> HilagentError | None:
@@ -191,6 +207,8 @@ class Console:
                     self._late.tick(time.monotonic())
                     if chunk := self._stream.read():
                         self._received(chunk)
+                    elif isinstance(self._stream, Returns):
+                        self._mind_the_line(self._stream.away_since_s)
         except HilagentError as error:
             lost = error
         except Exception as error:  # whatever it is, nobody may wait for ever
@@ -213,6 +231,23 @@ class Console:
                 self._wanted = sys.maxsize
                 self._news.notify_all()
 
+    def _mind_the_line(self, since_s: float | None) -> None:
+        """Note that the line went away, or that it is back and where bytes may be missing."""
+        before_s, self._away_since_s = self._away_since_s, since_s
+        if before_s == since_s:
+            return
+        now_s, at = time.monotonic(), f"at byte {self._tape.end} of its log"
+        if since_s is not None:
+            self._told(f"the console's adapter was unplugged, {at}")
+            return
+        assert before_s is not None
+        self._late.note(now_s, now_s - before_s)
+        with self._lock:
+            self._tape.gap(time.monotonic_ns())
+            self._watch.cut()
+        self._told(f"the console's adapter is back after {now_s - before_s:.1f} s:"
+                   f" bytes may be missing {at}")  # fmt: skip
+
     def _is_news(self, reset: Crash) -> bool:
         return self._resets_from is not None and reset.start >= self._resets_from
 
@@ -227,7 +262,8 @@ class Console:
             with suppress(OSError, ValueError):
                 poller.register(self._stream.fileno(), select.POLLOUT)
         # In slices: the descriptor of a stream promises to become readable, no more.
-        poller.poll(1000 * min(deadline.left_s(), _BLOCKED_S))
+        away = self._away_since_s is not None
+        poller.poll(1000 * (_BLOCKED_S if away else min(deadline.left_s(), _BLOCKED_S)))
 
 
 def _follow(selector: selectors.BaseSelector, heard: int, fd: int) -> int:

@@ -26,8 +26,12 @@ class Lateness:
         if now_s < self.due_s:
             return
         if now_s - self.due_s > _WORTH_S:
-            self._late.append((now_s, now_s - self.due_s))
+            self.note(now_s, now_s - self.due_s)
         self.due_s = now_s + TICK_S
+
+    def note(self, now_s: float, late_s: float) -> None:
+        """Note a time, ending now, in which nothing could be heard."""
+        self._late.append((now_s, late_s))
 
     def worst_s(self, since_s: float, now_s: float) -> float:
         """Return the worst lateness, in seconds, that reaches beyond ``since_s``.

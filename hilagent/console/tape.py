@@ -5,7 +5,7 @@ The run directory gets three files, written as things happen and never rewritten
 
 * ``console.raw``: exactly the bytes received;
 * ``console.tx``: exactly the bytes sent;
-* ``console.idx``: one record per read or write, see :class:`Record`.
+* ``console.idx``: one record per read, write or gap, see :class:`Record`.
 
 Positions are absolute: the number of bytes received before. Not thread-safe;
 the console that owns a tape serialises.
@@ -25,7 +25,7 @@ KEEP_BYTES = 4 << 20
 """The least that is kept in memory; twice that is the most."""
 
 _RECORD = struct.Struct("<QQII")
-RX, TX = 0, 1
+RX, TX, GAP = 0, 1, 2
 
 
 class Record(NamedTuple):
@@ -34,8 +34,9 @@ class Record(NamedTuple):
     Attributes:
         time_ns: the host's monotonic clock, after the read or the write.
         offset: into ``console.raw`` or ``console.tx``.
-        direction: 0 received, 1 sent.
-        size_bytes: never 0.
+        direction: 0 received, 1 sent; 2: the line was away until now, and bytes may
+            be missing at this offset of ``console.raw``.
+        size_bytes: 0 for a line that was away, and else never.
     """
 
     time_ns: int
@@ -93,6 +94,10 @@ class Tape:
         self._log(TX, chunk, time_ns, self._sent)
         self._sent += len(chunk)
 
+    def gap(self, time_ns: int) -> None:
+        """Note that bytes may be missing here."""
+        self._log(GAP, b"", time_ns, self.end)
+
     def cut(self, start: int, size: int) -> tuple[int, bytes]:
         """Return up to ``size`` bytes from ``start`` on, with their true start.
 
@@ -117,7 +122,8 @@ class Tape:
         if not self._files or self.broken:
             return
         try:
-            _write_all(self._files[direction], chunk)
+            if chunk:
+                _write_all(self._files[direction], chunk)
             _write_all(self._files[2], _RECORD.pack(time_ns, offset, direction, len(chunk)))
         except OSError as error:
             self.broken = error

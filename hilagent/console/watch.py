@@ -108,6 +108,10 @@ class CrashWatch:
         self._line, self._at = chunk[last:][:MAX_LINE], at + last
         return found
 
+    def cut(self) -> None:
+        """Forget the line that is not yet complete: what comes next may not belong to it."""
+        self._line, self._at, self._banner = b"", self._next, None
+
     def _judge_all(self, chunk: bytes, at: int) -> list[Crash]:
         found: list[Crash] = []
         for line in chunk.split(b"\n")[:-1]:

@@ -164,7 +164,7 @@ class Evidence:
     """Whether a time-out means anything.
 
     Attributes:
-        late_s: worst lateness of the host's reader since a monotonic time, in seconds.
+        late_s: the longest that nothing could be heard since a monotonic time, in seconds.
         alive: whether the emulator answers; None where it can't be told.
         emulated: then None counts as "does not answer".
     """
@@ -177,7 +177,7 @@ class Evidence:
         """Return why a wait since ``since_s`` can't accuse anyone; "" where it can."""
         late_s = self.late_s(since_s)
         if late_s > 1.0:
-            return f"this host was {late_s:.1f} s late within the wait"
+            return f"this host, or its line to the board, was {late_s:.1f} s late within the wait"
         alive = self.alive()
         if alive is False or (alive is None and self.emulated):
             return "the emulator did not answer"

@@ -131,7 +131,7 @@ class Attended:
         from hilagent import transport
 
         stream = transport.open(self._board.console, self._power)
-        self._console = Console(stream, self._journal.run_dir)
+        self._console = Console(stream, self._journal.run_dir, told=self._journal.note)
 
     def _close(self) -> None:
         console, self._console = self._console, None

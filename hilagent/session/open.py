@@ -238,7 +238,7 @@ class RealBench:
         payload.vectors(subject.target, subject.blob, subject.offset, serves_el2=subject.serves_el2)
 
     def _open_console(self, stream: object) -> None:
-        self._console = Console(stream, self._journal.run_dir)  # type: ignore[arg-type]
+        self._console = Console(stream, self._journal.run_dir, told=self._journal.note)  # type: ignore[arg-type]
 
     def _watch_threads(self) -> None:
         from hilagent.power import QemuPower

@@ -20,7 +20,7 @@ def open(console: Console, power: object = None) -> Stream:
             each start of an emulator needs a new stream.
     """
     if console.kind == "serial" and console.path:
-        return serial.connect(console.path, console.baud)
+        return serial.connect(console.path, console.baud, console.replug_s)
     if console.kind == "tcp" and console.host and console.port:
         return tcp.connect(console.host, console.port)
     if console.kind == "rfc2217" and console.host and console.port:

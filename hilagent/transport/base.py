@@ -62,6 +62,16 @@ class Pauses(Protocol):
         ...
 
 
+@runtime_checkable
+class Returns(Protocol):
+    """A stream whose line may be unplugged, and come back with bytes missing."""
+
+    @property
+    def away_since_s(self) -> float | None:
+        """Since when, on the monotonic clock, it is away; None: it is there."""
+        ...
+
+
 class FdStream:
     """A stream over a descriptor that it owns: tty, pty or connected socket.
 

@@ -8,15 +8,16 @@ import socket
 from pathlib import Path
 
 from hilagent.console import Console
+from hilagent.console.tape import KEEP_BYTES
 from hilagent.transport.base import FdStream
 
 
 class FarEnd:
     """A console, and a socket that says what the board says."""
 
-    def __init__(self, folder: Path | None = None, **options: int) -> None:
+    def __init__(self, folder: Path | None = None, keep_bytes: int = KEEP_BYTES) -> None:
         near, self.far = socket.socketpair()
-        self.console = Console(FdStream(near.detach(), "under test"), folder, **options)
+        self.console = Console(FdStream(near.detach(), "under test"), folder, keep_bytes=keep_bytes)
 
     def say(self, data: bytes) -> None:
         """Let the board print something."""

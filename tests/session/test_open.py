@@ -20,6 +20,7 @@ from hilagent.session.settings import Request, Settings
 from hilagent.session.subject import Subject
 from hilagent.suites import observe
 from hilagent.testing import PtyBoard, ScriptedBoard, Traits, UBootTraits, behaviour
+from tests.transport.cable import Cable, Unplugged
 
 STUB = Subject("reference-stub", "hyp-stub", blob=bytes(0x800))
 BED = """\
@@ -79,7 +80,7 @@ class Bed:
     """A scripted board with everything around it that a session needs."""
 
     def __init__(self, pty: PtyBoard, board: ScriptedBoard, tmp_path: Path) -> None:
-        self.board, self.switch = board, Switch(pty, board)
+        self.board, self.pty, self.switch = board, pty, Switch(pty, board)
         prompt_s = 1 if board.uboot.traits.never_prompts else 20  # a busy host is late
         (tmp_path / "bed.yaml").write_text(BED.format(path=pty.path, prompt_s=prompt_s))
         self.run_dir = tmp_path / "run"
@@ -146,6 +147,32 @@ def test_from_off_to_a_verdict_and_off_again(bed: Bed) -> None:
     assert not bed.board.powered
     names = {path.name for path in bed.run_dir.iterdir()}
     assert {"console.raw", "console.tx", "console.idx"} <= names
+
+
+def test_an_adapter_that_is_unplugged_in_a_sweep_costs_no_verdict(bed: Bed) -> None:
+    bed.journal.run()
+    moments = list[Unplugged]()
+
+    def unplug(record: journal.Record) -> None:
+        if record["kind"] == "step" and record["what"].startswith("sweep ") and not moments:
+            moments.append(Unplugged(cable, 0.0, 1.5))
+
+    bed.journal.listeners.append(unplug)
+    with Cable(bed.pty.path) as cable:
+        console = dataclasses.replace(bed.settings.board.console, path=str(cable.path))
+        board = dataclasses.replace(bed.settings.board, console=console)
+        bed.settings = dataclasses.replace(bed.settings, board=board)
+        with open_session(bed.settings, bed.journal) as session:
+            judged = observe.vectors(session, bed.settings, STUB)
+            moments[0].join()
+    assert judged.judgement is not None
+    assert judged.judgement.findings == ()
+    assert bed.switch.did == ["off", "on", "off"]
+    told = [r["text"] for r in journal.read(bed.run_dir).records if r["kind"] == "note"]
+    assert [text.split(",")[0].split(" after")[0] for text in told] == [
+        "the console's adapter was unplugged",
+        "the console's adapter is back",
+    ]
 
 
 def test_one_console_log_a_run_however_often_it_boots(bed: Bed) -> None:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from hilagent import transport
 from hilagent.board.model import Console
 from hilagent.clock import Deadline
-from hilagent.transport.base import Stream
+from hilagent.transport.base import Returns, Stream
 from tests.transport import servers
+from tests.transport.cable import Cable
 
 
 def soon(seconds: float = 20) -> Deadline:
@@ -68,13 +70,30 @@ def _between(stream: Stream, far: int) -> Iterator[Ends]:
 
 @contextlib.contextmanager
 def serial() -> Iterator[Ends]:
-    """A pty as a serial port."""
+    """A pty as a serial port that is not waited for."""
     far, near = os.openpty()
     tty.setraw(near)
-    stream = transport.open(Console(kind="serial", path=os.ttyname(near)))
+    stream = transport.open(Console(kind="serial", path=os.ttyname(near), replug_s=0))
     os.close(near)
     with _between(stream, far) as ends:
         yield ends
+
+
+@contextlib.contextmanager
+def replugged() -> Iterator[Ends]:
+    """A serial port that was unplugged and came back, and will not be for long."""
+    with Cable() as cable:
+        stream = transport.open(Console(kind="serial", path=str(cable.path), replug_s=0.3))
+        cable.unplug()
+        assert readable(stream)
+        assert stream.read() == b""
+        far = cable.plug()
+        while cast(Returns, stream).away_since_s is not None:
+            assert readable(stream)
+            assert stream.read() == b""
+        with _between(stream, os.dup(far)) as ends:
+            cable.let_go()
+            yield ends
 
 
 @contextlib.contextmanager
@@ -122,6 +141,7 @@ def command() -> Iterator[Ends]:
 Kind = Callable[[], AbstractContextManager[Ends]]
 KINDS: dict[str, Kind] = {
     "serial": serial,
+    "replugged": replugged,
     "tcp": tcp,
     "qemu": qemu,
     "ser2net": partial(rfc2217, servers.ser2net),
