@@ -56,7 +56,7 @@ class Codec:
         self._state, self._verb = _State.DATA, 0
         self._sub = bytearray()
         self._replies = bytearray()
-        self._asked = {(verb, option) for verb, option in _WANTED}
+        self._asked, self._agreed = set(_WANTED), set(_AGREED)
         self._after_cr = False
 
     def hello(self) -> bytes:
@@ -144,17 +144,17 @@ class Codec:
         asked = (yes, option) in self._asked
         self._asked.discard((yes, option))
         if verb in (DO, WILL):
-            wanted = (yes, option) in _AGREED
+            wanted = (yes, option) in self._agreed
             if not asked and option not in side:
                 self._reply(yes if wanted else no, option)
             if wanted:
                 side.add(option)
         else:
-            was_on = option in side
-            side.discard(option)
             if verb == DONT:
                 self.refused.add(option)
-            if was_on:
+            if option in side:
+                side.remove(option)
+                self._agreed.discard((yes, option))  # or two could go on about it for ever
                 self._reply(no, option)
 
     def _reply(self, verb: int, option: int) -> None:

@@ -154,6 +154,8 @@ def test_a_server_may_take_an_option_back() -> None:
     codec.feed(bytes((IAC, DONT, telnet.BINARY)))
     assert codec.replies() == bytes((IAC, WONT, telnet.BINARY))
     assert codec.encode(b"\r") == b"\r\0"
+    codec.feed(bytes((IAC, DO, telnet.BINARY)))
+    assert codec.replies() == bytes((IAC, WONT, telnet.BINARY))
 
 
 def test_flow_control_and_answers_are_told_and_line_states_are_not() -> None:
