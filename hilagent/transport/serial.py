@@ -135,9 +135,11 @@ def connect(path: str, baud: int, replug_s: float = 0.0) -> SerialStream:
     """Open ``path`` for this process alone; raises LabError.
 
     Args:
-        replug_s: see :class:`SerialStream`.
+        replug_s: see :class:`SerialStream`. A pty's own path is never opened again: its
+            number goes to whoever asks next.
     """
-    return SerialStream(_open(path, baud), path, baud, replug_s)
+    back_s = 0.0 if os.path.dirname(path) == "/dev/pts" else replug_s
+    return SerialStream(_open(path, baud), path, baud, back_s)
 
 
 def _open(path: str, baud: int) -> int:

@@ -110,6 +110,17 @@ def test_one_that_nobody_waits_for_is_lost_at_once(cable: Cable) -> None:
     stream.close()
 
 
+def test_a_ptys_own_path_is_lost_at_once_for_its_number_is_given_to_others() -> None:
+    far, near = os.openpty()
+    path = os.ttyname(near)
+    stream = transport.open(Config(kind="serial", path=path, replug_s=20))
+    os.close(near)
+    os.close(far)
+    with pytest.raises(LinkError, match="ended"):
+        stream.read()
+    stream.close()
+
+
 def test_a_port_that_another_program_took_meanwhile_is_left_to_it(cable: Cable) -> None:
     stream = opened(cable, 0.5)
     cable.unplug()
