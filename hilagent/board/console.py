@@ -18,6 +18,7 @@ _NEEDS = {
     "tcp": ("host", "port"),
     "rfc2217": ("host", "port"),
     "command": ("argv",),
+    "recorded": ("path",),
     "qemu": (),
 }
 
@@ -28,9 +29,10 @@ class Console:
 
     Attributes:
         kind: ``qemu`` (the emulator's own socket), ``serial``, ``tcp`` (raw), ``rfc2217``
-            (a console server that is told the baud rate) or ``command`` (a program's
-            terminal).
-        path: of the serial device; better ``/dev/serial/by-path/...`` than ttyUSB0.
+            (a console server that is told the baud rate), ``command`` (a program's
+            terminal) or ``recorded`` (a run's, by ``hilagent run recorded:RUN`` alone).
+        path: of the serial device, better ``/dev/serial/by-path/...`` than ttyUSB0; or of
+            the recorded run.
         baud: of the serial device or of the server's port, 8N1.
         replug_s: how long an unplugged serial adapter is waited for; 0: not at all.
         host, port: of ``tcp`` and ``rfc2217``.
@@ -42,7 +44,7 @@ class Console:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    kind: Literal["qemu", "serial", "tcp", "rfc2217", "command"]
+    kind: Literal["qemu", "serial", "tcp", "rfc2217", "command", "recorded"]
     path: Text | None = None
     baud: Annotated[int, Between(1200, 4_000_000)] = 115200
     replug_s: Annotated[float, Between(0, 600)] = 10.0

@@ -27,7 +27,8 @@ class Power:
     """How the board is switched.
 
     Attributes:
-        kind: ``qemu`` (start and end the emulator) or ``command``.
+        kind: ``qemu`` (start and end the emulator), ``command``, or ``recorded`` (nothing
+            is switched: ``hilagent run recorded:RUN``).
         on, off, cycle, state: argv lists of ``command``; without ``cycle`` it is
             off, ``off_s`` seconds, on. ``state`` exits 0 for on and 1 for off.
         off_s: how long the board stays off, for its capacitors.
@@ -36,7 +37,7 @@ class Power:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    kind: Literal["qemu", "command"]
+    kind: Literal["qemu", "command", "recorded"]
     on: Command | None = None
     off: Command | None = None
     cycle: Command | None = None
@@ -47,8 +48,8 @@ class Power:
     def __post_init__(self) -> None:
         if self.kind == "command" and not (self.on and self.off):
             raise ValueError("power by command needs 'on' and 'off'")
-        if self.kind == "qemu" and (self.on or self.off or self.cycle or self.state):
-            raise ValueError("power by qemu has no commands")
+        if self.kind != "command" and (self.on or self.off or self.cycle or self.state):
+            raise ValueError(f"power by {self.kind} has no commands")
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,8 @@ def _run(
     """Run the suites on BOARD (qemu-virt) and say what the evidence is.
 
     On several boards, side by side: each has a process and a folder of its own, and there
-    is one report of all. The exit code is the worst.
+    is one report of all. The exit code is the worst. recorded:RUN as BOARD replays the run
+    of that directory, without its board.
     """
     if every and names:
         raise click.UsageError("--all is every board: name none")

@@ -65,7 +65,9 @@ def run(request: Request, chosen: Chosen, run_dir: Path | None, *, as_json: bool
     with progress.shown() as listener, signals.as_exceptions():
         the_run = Run(request, run_dir, every_test=True, listeners=[listener])
         vectors = [subject.name for subject in the_run.settings.subjects]
-        listener.begin(f"{the_run.settings.board.name}: {', '.join(vectors)}")
+        replay = the_run.settings.recording
+        name = f"replay of {replay.label}" if replay else the_run.settings.board.name
+        listener.begin(f"{name}: {', '.join(vectors)}")
         for each in the_run.settings.absent:
             listener.begin(f"no {each.what} of the kernel: {each.costs}")
         wanted = chosen.suites or default_suites(the_run.settings, listener)

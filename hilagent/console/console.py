@@ -27,7 +27,7 @@ from hilagent.console.tape import KEEP_BYTES, Tape
 from hilagent.console.watch import Crash, CrashWatch, Kind
 from hilagent.errors import AgentBug, HilagentError, LabError, LinkError, LinkStuck, Unsupported
 from hilagent.text import scrub
-from hilagent.transport.base import Breaks, Pauses, Returns, Stream
+from hilagent.transport.base import Answers, Breaks, Pauses, Returns, Stream
 
 _BLOCKED_S = 0.02
 _MAX_CRASHES = 100
@@ -55,7 +55,7 @@ class Console:
         self._away_since_s: float | None = None
         self._tape = Tape(folder, keep_bytes)
         self._watch = CrashWatch(self._tape.end)
-        self._begin = self._tape.end
+        self._begin = self._seen = self._tape.end
         self._crashes: list[Crash] = []
         self._resets_from: int | None = None
         # Entered as a lock: a signal's exception within Condition.__enter__, which is Python,
@@ -63,6 +63,7 @@ class Console:
         self._lock = threading.RLock()
         self._news = threading.Condition(self._lock)
         self._writing = threading.Lock()
+        self._reading = threading.Lock()
         self._lost: HilagentError | None = None
         self._late = Lateness(time.monotonic())
         self._closing = False
@@ -89,17 +90,22 @@ class Console:
 
     def position(self) -> int:
         """Return the number of bytes received so far."""
-        return self._tape.end
+        self._seen = end = self._tape.end
+        return end
 
     def cut(self, start: int, size: int) -> tuple[int, bytes]:
         """Return received bytes, see :meth:`Tape.cut`."""
         with self._lock:
-            return self._tape.cut(start, size)
+            start, data = self._tape.cut(start, size)
+            self._seen = max(self._seen, start + len(data))
+            return start, data
 
     def tail(self, lines: int = 8, since: int = 0) -> str:
         """Return the last lines received, scrubbed, for a person."""
         start = max(since, self._tape.end - 4096)
-        text = scrub(self.cut(start, 4096)[1]).replace("\r", "")
+        with self._lock:
+            raw = self._tape.cut(start, 4096)[1]
+        text = scrub(raw).replace("\r", "")
         return "\n".join([line for line in text.split("\n") if line.strip()][-lines:])
 
     def wait(self, position: int, deadline: Deadline) -> bool:
@@ -117,6 +123,7 @@ class Console:
                 self._wanted = min(self._wanted, position)
                 self._news.wait(deadline.left_s())
             self._check_disk()
+            self._seen = max(self._seen, position + 1)
             return True
 
     def write(self, data: bytes, deadline: Deadline) -> None:
@@ -126,6 +133,8 @@ class Console:
         """
         view = memoryview(data)
         with self._writing:
+            with self._lock:
+                self._tape.seen(self._seen, time.monotonic_ns())
             while view:
                 if self._lost is not None:
                     raise self._lost
@@ -134,6 +143,8 @@ class Console:
                     with self._lock:
                         self._tape.sent(bytes(view[:taken]), time.monotonic_ns())
                     view = view[taken:]
+                    if isinstance(self._stream, Answers):
+                        self._receive()
                 elif deadline.expired() and self._away_since_s is None:
                     late = f"the console took no more bytes within {deadline.budget_s:g} s"
                     raise LinkStuck(late, hint="flow control, or a console server that hangs?")
@@ -205,9 +216,7 @@ class Console:
                     heard = _follow(selector, heard, self._stream.fileno())
                     selector.select(max(0.0, self._late.due_s - time.monotonic()))
                     self._late.tick(time.monotonic())
-                    if chunk := self._stream.read():
-                        self._received(chunk)
-                    elif isinstance(self._stream, Returns):
+                    if not self._receive() and isinstance(self._stream, Returns):
                         self._mind_the_line(self._stream.away_since_s)
         except HilagentError as error:
             lost = error
@@ -217,6 +226,13 @@ class Console:
             self._lost = lost
             self._late.due_s = float("inf")
             self._news.notify_all()
+
+    def _receive(self) -> bool:
+        """Take what there is; return whether there was anything."""
+        with self._reading:
+            if chunk := self._stream.read():
+                self._received(chunk)
+            return bool(chunk)
 
     def _received(self, chunk: bytes) -> None:
         now_ns = time.monotonic_ns()

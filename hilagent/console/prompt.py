@@ -16,9 +16,9 @@ nonce are there twice: a damaged mark is no mark, and the command is run again.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random, SystemRandom
 from typing import TypeVar
 
 from hilagent.clock import Deadline
@@ -37,6 +37,7 @@ _LEAST_QUIET_S, _MOST_QUIET_S = 0.005, 0.5
 _MOST_SILENCE_S = 60.0
 _ECHOES = 6
 T = TypeVar("T")
+CHANCE = SystemRandom()
 
 
 class Garbled(Exception):
@@ -67,10 +68,13 @@ class Prompt:
         line: the console.
         prompt: as U-Boot prints it.
         fifo_bytes: of the board's UART.
+        chance: what the marks are drawn from.
     """
 
-    def __init__(self, line: Line, prompt: str, fifo_bytes: int = 16) -> None:
-        self.line = line
+    def __init__(
+        self, line: Line, prompt: str, fifo_bytes: int = 16, chance: Random = CHANCE
+    ) -> None:
+        self.line, self._chance = line, chance
         self._prompt = re.escape(prompt.encode())
         self._fifo_bytes = fifo_bytes
         self._echo_s = 0.0  # about the slowest echo of late, 0 for none so far
@@ -157,7 +161,7 @@ class Prompt:
 
     def _mark(self) -> tuple[bytes, bytes]:
         """Return what to end a line with, and the pattern of what it prints."""
-        one, two = secrets.token_hex(2), secrets.token_hex(2)
+        one, two = (self._chance.randbytes(2).hex() for _ in range(2))
         said = f";echo {one}''{two} $? $? {one}".encode()
         status = r"(\d{1,3}|\$\?)"
         return said, f"{one}(?:'')?{two} {status} {status} {one}\r".encode()

@@ -5,7 +5,7 @@ The run directory gets three files, written as things happen and never rewritten
 
 * ``console.raw``: exactly the bytes received;
 * ``console.tx``: exactly the bytes sent;
-* ``console.idx``: one record per read, write or gap, see :class:`Record`.
+* ``console.idx``: one record per read, write and so on, see :class:`Record`.
 
 Positions are absolute: the number of bytes received before. Not thread-safe;
 the console that owns a tape serialises.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,7 @@ KEEP_BYTES = 4 << 20
 """The least that is kept in memory; twice that is the most."""
 
 _RECORD = struct.Struct("<QQII")
-RX, TX, GAP = 0, 1, 2
+RX, TX, GAP, OPENED, SEEN = range(5)
 
 
 class Record(NamedTuple):
@@ -35,8 +36,10 @@ class Record(NamedTuple):
         time_ns: the host's monotonic clock, after the read or the write.
         offset: into ``console.raw`` or ``console.tx``.
         direction: 0 received, 1 sent; 2: the line was away until now, and bytes may
-            be missing at this offset of ``console.raw``.
-        size_bytes: 0 for a line that was away, and else never.
+            be missing at this offset of ``console.raw``; 3: the console was opened, and
+            what is sent from now on begins at this offset of ``console.tx``; 4: who sends
+            next has looked at what was received before this offset, and at no more.
+        size_bytes: never 0 for what was received or sent, and else always.
     """
 
     time_ns: int
@@ -78,6 +81,9 @@ class Tape:
         sizes = [os.fstat(fd).st_size for fd in self._files] or [0, 0]
         self.end = self._base = sizes[RX]
         self._sent = sizes[TX]
+        self._seen = self.end
+        for what, offset in ((OPENED, self._sent), (SEEN, self.end)):
+            self._log(what, b"", time.monotonic_ns(), offset)
 
     def received(self, chunk: bytes, time_ns: int) -> None:
         """Add bytes that were read."""
@@ -93,6 +99,12 @@ class Tape:
         """Add bytes that were written."""
         self._log(TX, chunk, time_ns, self._sent)
         self._sent += len(chunk)
+
+    def seen(self, position: int, time_ns: int) -> None:
+        """Note up to where the next that is sent was said in knowledge of what had come."""
+        if position != self._seen:
+            self._seen = position
+            self._log(SEEN, b"", time_ns, position)
 
     def gap(self, time_ns: int) -> None:
         """Note that bytes may be missing here."""

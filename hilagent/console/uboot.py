@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from random import Random
 
 from hilagent.board.model import UBootSpec
 from hilagent.clock import Deadline
@@ -24,7 +25,7 @@ from hilagent.console.command import Argument, Var, command_line
 from hilagent.console.console import Console
 from hilagent.console.line import Line
 from hilagent.console.match import Pattern
-from hilagent.console.prompt import INTERRUPT, Garbled, Output, Prompt
+from hilagent.console.prompt import CHANCE, INTERRUPT, Garbled, Output, Prompt
 from hilagent.errors import LabError, StateError
 
 __all__ = ["Output", "UBoot", "Var"]
@@ -44,12 +45,15 @@ class UBoot:
         console: an open one; nobody else may hold it afterwards.
         spec: what the board's description says of its U-Boot.
         fifo_bytes: of the board's UART.
+        chance: what a run draws by chance; a replay draws the same.
     """
 
-    def __init__(self, console: Console, spec: UBootSpec, fifo_bytes: int = 16) -> None:
+    def __init__(
+        self, console: Console, spec: UBootSpec, fifo_bytes: int = 16, chance: Random = CHANCE
+    ) -> None:
         self.spec = spec
         self.line: Line = console.take("U-Boot")
-        self._prompt = Prompt(self.line, spec.prompt, fifo_bytes)
+        self._prompt = Prompt(self.line, spec.prompt, fifo_bytes, chance)
         self._version = ""
 
     @property

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from hilagent.board.model import Board
 from hilagent.clock import Deadline
 from hilagent.console.match import Pattern
+from hilagent.console.prompt import CHANCE
 from hilagent.console.uboot import UBoot, Var
 from hilagent.deploy.base import Progress, Transfer, silent
 from hilagent.deploy.tftp import Tftp
@@ -36,7 +38,9 @@ class Started:
     notes: tuple[str, ...]
 
 
-def transfer(board: Board, name: str = "", *, tftp_dir: Path | None = None) -> Transfer:
+def transfer(
+    board: Board, name: str = "", *, tftp_dir: Path | None = None, chance: Random = CHANCE
+) -> Transfer:
     """Return the board's way to load, its best one if no name is given.
 
     Args:
@@ -44,6 +48,7 @@ def transfer(board: Board, name: str = "", *, tftp_dir: Path | None = None) -> T
         name: ``tftp`` or ``ymodem``.
         tftp_dir: the directory that an emulator's TFTP server serves; a board with a
             server of its own says where that one's is.
+        chance: what names of served files are drawn from.
     """
     name = name or board.transfers[0]
     if name not in board.transfers or board.uboot is None:
@@ -53,7 +58,7 @@ def transfer(board: Board, name: str = "", *, tftp_dir: Path | None = None) -> T
         served = Path(network.tftp_dir) if network.tftp_dir is not None else tftp_dir
         if served is None:
             raise UsageError("loading by TFTP needs the directory that the server serves")
-        return Tftp(served, network)
+        return Tftp(served, network, chance)
     return Ymodem(board.console.baud)
 
 

@@ -17,13 +17,14 @@ runs on one server, or a board that retries an old name, never get each other's.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 
 from hilagent.board.model import Network
 from hilagent.clock import Deadline
+from hilagent.console.prompt import CHANCE
 from hilagent.console.uboot import UBoot
 from hilagent.deploy.base import Progress
 from hilagent.errors import LabError
@@ -39,8 +40,8 @@ class Tftp:
 
     name = "tftp"
 
-    def __init__(self, folder: Path, network: Network) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, network: Network, chance: Random = CHANCE) -> None:
+        self._folder, self._chance = folder, chance
         self._network = network
 
     def load(
@@ -84,7 +85,7 @@ class Tftp:
 
     @contextmanager
     def _served(self, image: bytes) -> Iterator[str]:
-        path = self._folder / f"hil-{secrets.token_hex(4)}.img"
+        path = self._folder / f"hil-{self._chance.randbytes(4).hex()}.img"
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             with open(fd, "wb") as file:

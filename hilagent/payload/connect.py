@@ -43,6 +43,7 @@ def connect(
     parallel: int = 0,
     silence_s: float = 5.0,
     unasked: bool = False,
+    first_seq: int | None = None,
 ) -> Payload:
     """Wait for the payload on ``line``, agree on an encoding and return it.
 
@@ -59,6 +60,7 @@ def connect(
         parallel: how many CPUs may sweep at the same time; 0: all, or where ``emulated``
             as many as this host has.
         silence_s: how long nothing may be heard before a request gives up.
+        first_seq: 16 bits, of the first packet; by chance if not given.
         unasked: say nothing until the payload has said BOOT. After a kexec: a kernel that
             is still there would take what we say for typing, and run it.
 
@@ -68,7 +70,9 @@ def connect(
         errors.HostOverloaded: the same, but the host or the emulator was too late.
     """
     tail = _Tail(log)
-    session = Session(run_id, first_seq=secrets.randbelow(0x10000), baud=baud)
+    session = Session(
+        run_id, first_seq=secrets.randbelow(0x10000) if first_seq is None else first_seq, baud=baud
+    )
     channel = Channel(
         line, session, clock=deadline.clock, evidence=Evidence(late_s, alive, emulated),
         log=tail, silence_s=silence_s,

@@ -15,7 +15,7 @@ import pytest
 
 from hilagent import __version__, errors
 from hilagent import journal as journals
-from hilagent.session import signals
+from hilagent.session import recording, signals
 from hilagent.session.settings import Request, Settings, look_up
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 KEY = pytest.StashKey["Run"]()
 PROPERTIES = (
-    "id", "board", "emulated", "cpu_model", "cpu", "payload_build_id", "kernel_build_id", "abi"
+    "id", "replay_of", "board", "emulated", "cpu_model", "cpu", "payload_build_id",
+    "kernel_build_id", "abi",
 )  # fmt: skip
 """Facts of the run that go into the JUnit properties."""
 Opener = Callable[[Settings, journals.Journal], contextlib.AbstractContextManager["Session"]]
@@ -187,7 +188,9 @@ def begun(run_dir: Path) -> journals.Journal:
 
 def _facts(settings: Settings) -> dict[str, object]:
     board = settings.board
-    cpu = board.qemu.cpu if board.qemu else ""
+    replay, request = settings.recording, settings.request
+    cpu = board.qemu.cpu if board.qemu else replay.facts["cpu_model"] if replay else ""
+    asked = {"vectors": request.vectors, "abi": request.abi, "transfer": request.transfer}
     return {
         "hilagent": __version__,
         "host": platform.node(),
@@ -203,6 +206,7 @@ def _facts(settings: Settings) -> dict[str, object]:
         "abi": ", ".join(_spoken_by(settings)) or settings.profile.name,
         "vectors": [subject.name for subject in settings.subjects],
         "transfer": settings.transfer,
+        **({"replay_of": replay.label} if replay else recording.facts(board, asked)),
         **({"kernels_vectors": kernels} if (kernels := _kernels(settings)) else {}),
     }
 

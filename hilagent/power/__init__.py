@@ -10,6 +10,7 @@ from hilagent.errors import AgentBug
 from hilagent.power.base import Power
 from hilagent.power.command import CommandPower
 from hilagent.power.qemu import QemuPower
+from hilagent.power.recorded import RecordedPower
 
 __all__ = ["CommandPower", "Power", "QemuPower", "open"]
 
@@ -23,6 +24,8 @@ def open(board: Board, tftp_dir: Path | None = None) -> Power:
     """
     if board.power.kind == "command":
         return CommandPower(board.power)
+    if board.power.kind == "recorded" and board.console.path is not None:
+        return RecordedPower(Path(board.console.path))
     if board.qemu is not None:
         ssh = [block.ssh for block in (board.linux, board.os) if block is not None]
         forward = tuple({each.port for each in ssh if each.via == "qemu"})

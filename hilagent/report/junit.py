@@ -17,8 +17,9 @@ from hilagent.result import RENDERINGS, Outcome
 from hilagent.text import scrub, scrub_line
 
 PROPERTIES = (
-    "id", "board", "description", "emulated", "soc", "cpu_model", "cpu", "cpus", "abi", "vectors",
-    "transfer", "payload_build_id", "kernel_build_id", "uboot", "hilagent", "host", "utc",
+    "id", "replay_of", "board", "description", "emulated", "soc", "cpu_model", "cpu", "cpus",
+    "abi", "vectors", "transfer", "payload_build_id", "kernel_build_id", "uboot", "hilagent",
+    "host", "utc",
 )  # fmt: skip
 MAX_TEXT = 20_000
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

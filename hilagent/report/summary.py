@@ -33,7 +33,7 @@ LEGEND = ". kept  c changed, allowed  = prescribed  X breach  L leak  ? unknown 
 
 def summary(run: Run, *, colour: bool = False) -> str:
     """Return the summary of ``run``; with ``colour`` it has ANSI sequences of ours."""
-    parts = [_head(run, colour), *_accused(run, colour), *_troubles(run, colour)]
+    parts = [_head(run, colour), *_replayed(run), *_accused(run, colour), *_troubles(run, colour)]
     parts += subjects.sections(run)
     parts += _dispatch(run)
     parts += _clobber(run, colour)
@@ -48,6 +48,7 @@ def _head(run: Run, colour: bool) -> str:
     counts = Counter(outcome.verdict for outcome in run.all_outcomes())
     facts = run.facts
     kind = "emulated" if facts.get("emulated") else "real"
+    kind = f"replay, {kind}" if facts.get("replay_of") else kind
     board = scrub_line(str(facts.get("board", "unknown board")), limit=40)
     cpu = scrub_line(str(facts.get("cpu") or facts.get("cpu_model") or ""), limit=30)
     if facts.get("started_by") == "QEMU":
@@ -57,6 +58,11 @@ def _head(run: Run, colour: bool) -> str:
     said = ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "no tests"
     rest = _wrap(", ".join(filter(None, [said, _about(run)])), "      ")
     return paint(f"{found.name:<5}", found, colour) + f" {line}\n{rest}"
+
+
+def _replayed(run: Run) -> Iterator[str]:
+    if then := run.facts.get("replay_of"):
+        yield _wrap(f"A replay of the run {then}: nothing was measured now.", "")
 
 
 def _about(run: Run) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from hilagent import errors
 from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal, parts
-from hilagent.session import quarantine
+from hilagent.session import quarantine, recording
 from hilagent.session.firmware import with_firmware
 from hilagent.session.held import held
 from hilagent.session.linux import Boot, Linux, LinuxBench
@@ -100,7 +99,11 @@ class RealBench:
         self._switched = False
         self._starvation: Starvation | None = None
         self._boot_ids: set[int] = set()
-        self._run_id = secrets.randbelow(0xFFFFFFFF) + 1
+        self._recording = settings.recording
+        seed = recording.seed(self._recording)
+        self._chance = recording.chance(seed)
+        self._run_id = self._chance.randrange(1, 1 << 32)
+        journal.write("facts", chance=f"{seed:x}", parallel=self._parallel())
         self.linux_bench = LinuxBench(
             settings.board, journal, self._power, self.console, self._stalled_s, served,
             settings.request.own,
@@ -120,6 +123,8 @@ class RealBench:
                 f"{built.image} is no whole arm64 Image: {len(self._image)} bytes of {wanted}",
                 hint=f"remove {built.image.parent}: it will be built again",
             )
+        if self._recording:
+            self._recording.check_payload(built.build_id)
         self._journal.write("facts", payload_build_id=built.build_id)
 
     def console(self) -> Console:
@@ -171,7 +176,7 @@ class RealBench:
 
         board = self._settings.board
         assert board.uboot is not None  # settings.look_up refused a board without
-        uboot = UBoot(self.console(), board.uboot, board.console.fifo_bytes)
+        uboot = UBoot(self.console(), board.uboot, board.console.fifo_bytes, self._chance)
         try:
             version = uboot.attach()
         except errors.LabError:
@@ -209,7 +214,9 @@ class RealBench:
             with self._journal.step("kexec the payload") as share:
                 line = self._own.kexec(base, self._image, progress=parts(share))
             return self._connect(Deadline.after(KEXEC_S + board.payload.timeout_s), line)
-        by = deploy.transfer(board, self._settings.transfer, tftp_dir=self._served)
+        by = deploy.transfer(
+            board, self._settings.transfer, tftp_dir=self._served, chance=self._chance
+        )
         with self._journal.step(f"load the payload by {by.name}") as share:
             started = deploy.start_payload(
                 base,
@@ -270,11 +277,18 @@ class RealBench:
             late_s=self._stalled_s,
             alive=self._power.alive,
             emulated=self._settings.board.emulated,
-            parallel=len(os.sched_getaffinity(0)) if self._settings.board.emulated else 0,
+            parallel=self._parallel(),
             unasked=unasked is not None,
+            first_seq=self._chance.randrange(1 << 16),
         )
         self._check_boot(payload)
         return payload
+
+    def _parallel(self) -> int:
+        """Return how many CPUs may sweep at the same time; 0: all."""
+        if self._recording:
+            return int(self._recording.facts["parallel"])
+        return len(os.sched_getaffinity(0)) if self._settings.board.emulated else 0
 
     def _check_boot(self, payload: Payload) -> None:
         hello = payload.hello

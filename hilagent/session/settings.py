@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hilagent import abi
     from hilagent.build.given import Absent, Paths
     from hilagent.session.linux import Boot
+    from hilagent.session.recording import Recording
     from hilagent.session.subject import Subject
 
 DEFAULT_BOARD = "qemu-virt"
@@ -63,6 +64,7 @@ class Settings:
     Attributes:
         boots: every kernel in every mode that suites on a live kernel boot.
         absent: what the lab's own kernel came without.
+        recording: what is replayed, instead of a board.
     """
 
     request: Request
@@ -72,6 +74,7 @@ class Settings:
     transfer: str
     boots: tuple[Boot, ...] = ()
     absent: tuple[Absent, ...] = ()
+    recording: Recording | None = None
 
     def profile_of(self, subject: Subject) -> abi.Profile:
         """The ABI that ``subject`` is judged by: its own, else that of the run."""
@@ -92,9 +95,15 @@ def look_up(request: Request) -> Settings:
     """
     from hilagent import abi, board
     from hilagent.build.kernel import GIVEN
-    from hilagent.session import built, linux, subject
+    from hilagent.session import built, linux, recording, subject
 
-    found = board.load(request.board, options=request.options, dirs=request.boards)
+    replay = None
+    if request.board.startswith(recording.PREFIX):
+        replay = recording.load(Path(request.board.removeprefix(recording.PREFIX)))
+        request = replay.request(request)
+        found = replay.board
+    else:
+        found = board.load(request.board, options=request.options, dirs=request.boards)
     started = found.qemu is not None and found.qemu.starts_payload
     if found.uboot is None and found.os is None and not started:
         hint = "its file needs a block 'uboot', or 'os': the system that it boots by itself"
@@ -115,7 +124,7 @@ def look_up(request: Request) -> Settings:
     )
     built.fragments(found)
     absent = own.kernel().absent if own and not own.source else ()
-    return Settings(request, found, profile, subjects, transfer, boots, absent)
+    return Settings(request, found, profile, subjects, transfer, boots, absent, replay)
 
 
 def _at_least(found: int, wanted: Any) -> bool:

@@ -72,6 +72,18 @@ class Returns(Protocol):
         ...
 
 
+@runtime_checkable
+class Answers(Protocol):
+    """A stream that has its answer at once: whoever writes can read it before he waits.
+
+    A recording: no time may pass in a replay that hadn't passed then.
+    """
+
+    def answers(self) -> None:
+        """Do nothing; it is the mark of such a stream."""
+        ...
+
+
 class FdStream:
     """A stream over a descriptor that it owns: tty, pty or connected socket.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hilagent.console.tape import RX, TX, read_index
+from hilagent.console.tape import OPENED, RX, SEEN, TX, read_index
 from tests.cli.outlet import Outlet
 from tests.cli.person import Person, Port, environment, hilagent
 
@@ -80,7 +80,7 @@ def test_the_log_has_every_byte_and_the_terminal_only_what_is_harmless(
     assert log(outlet, "console.raw") == said
     assert port.heard == b"x"
     records = list(read_index(outlet.folder / "runs/latest/console.idx"))
-    assert {record.direction for record in records} == {RX, TX}
+    assert {record.direction for record in records} == {OPENED, SEEN, RX, TX}
     assert sorted(record.time_ns for record in records) == [record.time_ns for record in records]
 
 

@@ -53,6 +53,28 @@ def test_the_reference_vectors_pass_and_the_run_directory_is_whole(tmp_path: Pat
     assert all(row[4] for row in ranges)
 
 
+def test_a_run_that_accuses_replays_from_its_directory_and_says_that_it_is_a_replay(
+    tmp_path: Path,
+) -> None:
+    suites = ("--suite", "clobber")
+    argv = ("run", "--vectors", "mutant:get_clobbers_x19", *ONE_CPU, *suites)
+    done = _hilagent(tmp_path, *argv, "--json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    run = (tmp_path / "runs/latest").resolve()
+    again = _hilagent(tmp_path, "run", f"recorded:{run}", *suites)
+    assert again.returncode == 1, again.stdout + again.stderr
+    assert "qemu-virt (replay, emulated, Cortex-A57)" in again.stdout
+    assert "nothing was measured now" in " ".join(again.stdout.split())
+    then = json.loads(done.stdout)
+    now = json.loads((tmp_path / "runs/latest/results.json").read_text())
+    for name in ("verdict", "counts", "dispatch", "clobber"):
+        assert now[name] == then[name]
+    assert now["run"]["replay_of"] == f"{run.name} of {then['run']['utc']}"
+    other = _hilagent(tmp_path, "run", f"recorded:{run}", *suites, "--vectors", "reference-stub")
+    assert other.returncode == 125, other.stdout + other.stderr
+    assert "this replay is not the recorded run" in " ".join(other.stdout.split())
+
+
 def test_a_mutant_is_accused_by_rule_hcall_and_register(tmp_path: Path) -> None:
     argv = ("run", "--suite", "clobber", "--vectors", "mutant:get_clobbers_x19", *ONE_CPU)
     done = _hilagent(tmp_path, *argv)

@@ -15,7 +15,7 @@ import pytest
 
 from hilagent.clock import Deadline
 from hilagent.console import Console, Kind
-from hilagent.console.tape import RX, TX, read_index
+from hilagent.console.tape import OPENED, RX, SEEN, TX, read_index
 from hilagent.errors import (
     AgentBug,
     BoardReset,
@@ -61,8 +61,23 @@ def test_what_the_board_says_is_read_and_what_is_written_reaches_it(tmp_path: Pa
         assert board.heard(8) == b"\x00\xffanswer"
     assert (tmp_path / "console.raw").read_bytes() == b"hello"
     assert (tmp_path / "console.tx").read_bytes() == b"\x00\xffanswer"
-    kinds = [record.direction for record in read_index(tmp_path / "console.idx")]
-    assert kinds == [RX, TX]
+    marks = [(each.direction, each.offset) for each in read_index(tmp_path / "console.idx")]
+    assert marks == [(OPENED, 0), (SEEN, 0), (RX, 0), (SEEN, 5), (TX, 0)]
+
+
+def test_what_came_and_nobody_looked_at_is_not_told_to_have_been_known(tmp_path: Path) -> None:
+    with FarEnd(tmp_path) as board:
+        line = board.console.take("test")
+        board.say(b"one")
+        assert line.read(soon()) == b"one"
+        board.say(b"two")
+        while board.console._tape.end < 6:
+            board.console.tail()  # what a person is shown, the program doesn't know
+        line.write(b"!", soon())
+        line.read(soon())
+        line.write(b"!", soon())
+    seen = [each.offset for each in read_index(tmp_path / "console.idx") if each.direction == SEEN]
+    assert seen == [0, 3, 6]
 
 
 class _Signal(Exception):

@@ -11,9 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilagent.console.tape import RX, TX, Record, Tape, read_index
+from hilagent.console.tape import GAP, OPENED, RX, SEEN, TX, Record, Tape, read_index
 from hilagent.errors import LabError
 from tests.console.helper import open_files
+
+
+def exchanged(path: Path) -> list[Record]:
+    """Return the records of what was read and written."""
+    return [record for record in read_index(path) if record.direction in (RX, TX)]
 
 
 def test_the_files_hold_exactly_the_bytes_and_an_index_of_every_read_and_write(
@@ -26,7 +31,7 @@ def test_the_files_hold_exactly_the_bytes_and_an_index_of_every_read_and_write(
     tape.close()
     assert (tmp_path / "console.raw").read_bytes() == b"U-Boot\r\n=> \xff\x00"
     assert (tmp_path / "console.tx").read_bytes() == b"\x03"
-    assert list(read_index(tmp_path / "console.idx")) == [
+    assert exchanged(tmp_path / "console.idx") == [
         Record(100, 0, RX, 8),
         Record(200, 0, TX, 1),
         Record(300, 8, RX, 5),
@@ -40,7 +45,23 @@ def test_a_torn_last_record_is_left_out(tmp_path: Path) -> None:
     tape.close()
     index = tmp_path / "console.idx"
     index.write_bytes(index.read_bytes()[:-1])
-    assert list(read_index(index)) == [Record(1, 0, RX, 2)]
+    assert exchanged(index) == [Record(1, 0, RX, 2)]
+
+
+def test_an_opening_a_gap_and_what_a_writer_had_looked_at_are_marked(tmp_path: Path) -> None:
+    for number in range(2):
+        tape = Tape(tmp_path)
+        tape.received(b"abc", 1)
+        tape.seen(2 + 3 * number, 2)
+        tape.sent(b"x", 3)
+        tape.seen(2 + 3 * number, 4)
+        tape.gap(5)
+        tape.close()
+    marks = [each[1:] for each in read_index(tmp_path / "console.idx") if not each.size_bytes]
+    assert marks == [
+        *((0, OPENED, 0), (0, SEEN, 0), (2, SEEN, 0), (3, GAP, 0)),
+        *((1, OPENED, 0), (3, SEEN, 0), (5, SEEN, 0), (6, GAP, 0)),
+    ]
 
 
 def test_the_next_boot_of_a_run_continues_the_files(tmp_path: Path) -> None:
@@ -56,7 +77,7 @@ def test_the_next_boot_of_a_run_continues_the_files(tmp_path: Path) -> None:
     assert second.cut(5, 100) == (5, b"second")
     second.close()
     assert (tmp_path / "console.raw").read_bytes() == b"firstsecond"
-    assert list(read_index(tmp_path / "console.idx"))[2:] == [
+    assert exchanged(tmp_path / "console.idx")[2:] == [
         Record(3, 5, RX, 6),
         Record(4, 1, TX, 1),
     ]

@@ -86,6 +86,7 @@ class Bed:
         self.run_dir = tmp_path / "run"
         self.run_dir.mkdir()
         self.journal = Journal(self.run_dir)
+        self.journal.run()
         found = boards.load("bed", dirs=[tmp_path])
         self.settings = Settings(Request(), found, abi.load("iss-2015"), (STUB,), "ymodem")
 
@@ -150,7 +151,6 @@ def test_from_off_to_a_verdict_and_off_again(bed: Bed) -> None:
 
 
 def test_an_adapter_that_is_unplugged_in_a_sweep_costs_no_verdict(bed: Bed) -> None:
-    bed.journal.run()
     moments = list[Unplugged]()
 
     def unplug(record: journal.Record) -> None:
