@@ -91,7 +91,7 @@ class Jobs:
     ) -> Running:
         """Start a job; ``job`` is a ``wire.JOB``, sent without its trailing zeros."""
         channel = self._channel
-        channel.fresh.clear()
+        self._observe()  # another CPU's end may have come with an earlier reply
         body = channel.request(wire.Op.JOB_START, job.rstrip(b"\0"), reply_size=4)
         patience = Patience(self._hang_s, channel.clock, channel.evidence)
         number = int.from_bytes((body or b"")[:4], "little")
