@@ -31,6 +31,15 @@ def test_an_emulated_board_is_nobodys() -> None:
     assert things(boards.load("qemu-virt")) == ()
 
 
+def test_a_console_by_a_server_or_a_program_is_that_and_a_recording_is_nobodys() -> None:
+    rfc2217 = Console("rfc2217", host="LAB", port=2001)
+    assert things(board(console=rfc2217)) == things(board())
+    conmux = Console("command", argv=("conmux", "rock 2"))
+    assert "console 'conmux 'rock 2''" in things(board(console=conmux))
+    recorded = board(console=Console("recorded", path="/run"), power=Power("recorded"))
+    assert things(recorded) == ()
+
+
 def test_a_serial_port_is_one_however_it_is_called(tmp_path: Path) -> None:
     (tmp_path / "tty").touch()
     (tmp_path / "by-path").symlink_to(tmp_path / "tty")
