@@ -20,11 +20,14 @@ def _blocks(language: str) -> list[str]:
 
 def test_its_boards_are_valid_boards(tmp_path: Path) -> None:
     """The one that stands there whole, with Linux on it, and as a board without a U-Boot;
-    and the one that extends a model."""
-    rock, rock2, linux, own = _blocks("yaml")
+    the one that extends a model; and each way to switch one."""
+    rock, rock2, power, linux, own = _blocks("yaml")
     server = own + rock[: rock.index("transfers:")].replace("name: rock", "name: server")
     kernels = rock + linux
-    for name, text in (("rock", rock), ("rock2", rock2), ("kernels", kernels), ("server", server)):
+    whole = [("rock", rock), ("rock2", rock2), ("kernels", kernels), ("server", server)]
+    for number, line in enumerate(power.splitlines()):
+        whole.append((f"power{number}", re.sub("^power: .*", line, rock, flags=re.M)))
+    for name, text in whole:
         (tmp_path / f"{name}.yaml").write_text(
             re.sub("^name: .*", f"name: {name}", text, flags=re.M)
         )

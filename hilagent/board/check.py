@@ -118,6 +118,9 @@ def _uses(entry: Entry) -> Iterator[_Use]:
     yield from _command(console, "argv", "a console command", "console.argv")
     for field in ("on", "off", "cycle"):
         yield from _command(power, field, "a power outlet", f"power.{field}")
+    if isinstance(power.get("url"), str):
+        outlet = " ".join(str(power[each]) for each in ("url", "pdu", "outlet") if each in power)
+        yield "a power outlet", outlet.lower(), "power.outlet"
     for name in ("os", "linux"):
         yield from _address(_block(_block(said, name), "ssh"), SSH_PORT, f"{name}.ssh.host")
 

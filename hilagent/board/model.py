@@ -14,42 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from hilagent.board.console import Command, Port, Seconds
 from hilagent.board.console import Console as Console
+from hilagent.board.console import Port, Seconds
 from hilagent.board.emulated import Firmware as Firmware
 from hilagent.board.emulated import QemuSpec as QemuSpec
 from hilagent.board.hardware import STRICT, Address, Name, Region, Text
+from hilagent.board.power import Power as Power
 from hilagent.limits import Between, Length, Matches
-
-
-@dataclass(frozen=True)
-class Power:
-    """How the board is switched.
-
-    Attributes:
-        kind: ``qemu`` (start and end the emulator), ``command``, or ``recorded`` (nothing
-            is switched: ``hilagent run recorded:RUN``).
-        on, off, cycle, state: argv lists of ``command``; without ``cycle`` it is
-            off, ``off_s`` seconds, on. ``state`` exits 0 for on and 1 for off.
-        off_s: how long the board stays off, for its capacitors.
-        timeout_s: for one command.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    kind: Literal["qemu", "command", "recorded"]
-    on: Command | None = None
-    off: Command | None = None
-    cycle: Command | None = None
-    state: Command | None = None
-    off_s: Seconds = 2.0
-    timeout_s: Seconds = 30.0
-
-    def __post_init__(self) -> None:
-        if self.kind == "command" and not (self.on and self.off):
-            raise ValueError("power by command needs 'on' and 'off'")
-        if self.kind != "command" and (self.on or self.off or self.cycle or self.state):
-            raise ValueError(f"power by {self.kind} has no commands")
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,10 @@ def power(name: str, verb: str, folders: Sequence[Path], wait_s: float = 0.0) ->
 
 def _state(board: Board, outlet: Power) -> str:
     hint = "give 'power.state' a command that exits with 0 for on and 1 for off"
-    if not board.power.state:
+    if board.power.kind == "command" and not board.power.state:
         raise errors.UsageError(f"{board.name}: {switch.unknown(board)}", hint=hint)
     state = outlet.state()
     if state is None:
+        hint = hint if board.power.kind == "command" else ""
         raise errors.LabError(f"{board.name}: {switch.unknown(board)}", hint=hint)
     return "on" if state else "off"

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol, TextIO
 
 from hilagent.journal import Record
+from hilagent.power import manual
 from hilagent.result import Verdict
 from hilagent.text import scrub_line
 
@@ -131,7 +132,21 @@ def _live(out: TextIO) -> Iterator[Listener]:
     )
     with Progress(*columns, console=console, transient=True, redirect_stdout=False,
                   redirect_stderr=False) as bars:  # fmt: skip
-        yield Live(bars)
+        manual.DRAWN.append(lambda: _stopped(bars))
+        try:
+            yield Live(bars)
+        finally:
+            manual.DRAWN.pop()
+
+
+@contextlib.contextmanager
+def _stopped(bars: Any) -> Iterator[None]:
+    """Draw nothing for a while: somebody is asked."""
+    bars.stop()
+    try:
+        yield
+    finally:
+        bars.start()
 
 
 class Live:

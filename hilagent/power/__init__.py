@@ -9,10 +9,12 @@ from hilagent.board.model import Board
 from hilagent.errors import AgentBug
 from hilagent.power.base import Power
 from hilagent.power.command import CommandPower
+from hilagent.power.http import HttpPower
+from hilagent.power.manual import ManualPower
 from hilagent.power.qemu import QemuPower
 from hilagent.power.recorded import RecordedPower
 
-__all__ = ["CommandPower", "Power", "QemuPower", "open"]
+__all__ = ["CommandPower", "HttpPower", "ManualPower", "Power", "QemuPower", "open"]
 
 
 def open(board: Board, tftp_dir: Path | None = None) -> Power:
@@ -21,9 +23,16 @@ def open(board: Board, tftp_dir: Path | None = None) -> Power:
     Args:
         board: whose.
         tftp_dir: what an emulated network serves, see :class:`QemuPower`.
+
+    Raises:
+        LabError: it is switched by a person, and nobody is there.
     """
     if board.power.kind == "command":
         return CommandPower(board.power)
+    if board.power.kind == "http":
+        return HttpPower(board.power)
+    if board.power.kind == "manual":
+        return ManualPower(board.power, board.name)
     if board.power.kind == "recorded" and board.console.path is not None:
         return RecordedPower(Path(board.console.path))
     if board.qemu is not None:

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import Event
 from typing import Protocol
+
+from hilagent.clock import Clock, Deadline
 
 
 class Power(Protocol):
@@ -28,3 +32,25 @@ class Power(Protocol):
     def alive(self) -> bool | None:
         """Return whether the emulator itself answers, None for a real board."""
         ...
+
+
+class Rest:
+    """The time that a board stays without power, whoever asks for it again.
+
+    Args:
+        off_s: how long, in seconds; capacitors take a while, and have no event to wait for.
+        pause: waits for so many seconds.
+    """
+
+    def __init__(self, off_s: float, clock: Clock, pause: Callable[[float], object] | None) -> None:
+        self._off_s, self._clock, self._pause = off_s, clock, pause or Event().wait
+        self._empty: Deadline | None = None
+
+    def begins(self) -> None:
+        """The board has lost its power now."""
+        self._empty = Deadline.after(self._off_s, self._clock)
+
+    def wait(self) -> None:
+        """Return once it has been without for long enough, at once if it never was switched."""
+        if self._empty is not None and (left_s := self._empty.left_s()):
+            self._pause(left_s)

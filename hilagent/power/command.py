@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Sequence
-from threading import Event
 
 from hilagent.board.model import Power as Spec
-from hilagent.clock import SYSTEM, Clock, Deadline
+from hilagent.clock import SYSTEM, Clock
 from hilagent.errors import LabError
+from hilagent.power.base import Rest
 from hilagent.text import scrub_line
 
 
 class CommandPower:
-    """Runs the lab's own commands; each ends within ``spec.timeout_s`` or is killed.
+    """Runs the lab's own commands; each ends within ``spec.limit_s`` or is killed.
 
     Args:
         pause: waits until the board is empty; its capacitors have no event to wait for.
@@ -35,19 +35,17 @@ class CommandPower:
     def __init__(
         self, spec: Spec, *, clock: Clock = SYSTEM, pause: Callable[[float], object] | None = None
     ) -> None:
-        self._spec, self._clock, self._pause = spec, clock, pause
-        self._empty: Deadline | None = None
+        self._spec, self._rest = spec, Rest(spec.off_s, clock, pause)
 
     def on(self) -> None:
         """Run the command for on, ``off_s`` after the one for off at the earliest."""
-        if self._empty is not None and (left_s := self._empty.left_s()):
-            (self._pause or Event().wait)(left_s)
+        self._rest.wait()
         self._must("on", self._spec.on or ())
 
     def off(self) -> None:
         """Run the command for off."""
         self._must("off", self._spec.off or ())
-        self._empty = Deadline.after(self._spec.off_s, self._clock)
+        self._rest.begins()
 
     def cycle(self) -> None:
         """Run the command for cycle, or off and on."""
@@ -79,11 +77,11 @@ class CommandPower:
                 argv,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=self._spec.timeout_s,
+                timeout=self._spec.limit_s,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            late = f"power {verb}: {argv[0]} didn't end within {self._spec.timeout_s:g} s"
+            late = f"power {verb}: {argv[0]} didn't end within {self._spec.limit_s:g} s"
             raise LabError(late) from error
         except OSError as error:
             raise LabError(f"power {verb}: can't run {argv[0]}: {error.strerror}") from error

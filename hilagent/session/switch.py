@@ -51,6 +51,11 @@ def _verified(board: Board, power: Power, on: bool, did: str) -> str:
 
 def unknown(board: Board) -> str:
     """Return why the state of ``board`` can't be told."""
+    match board.power.kind:
+        case "manual":
+            return "whoever switched it knows"
+        case "http":
+            return f"a {board.power.device} doesn't tell"
     if board.power.state:
         return f"{board.power.state[0]} says neither on (exit 0) nor off (1)"
     return "its file has no 'power.state'"

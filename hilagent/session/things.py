@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import urlsplit
 
 from hilagent.board import Board
 from hilagent.board.model import Console, Power
@@ -45,7 +46,17 @@ def _of_commands(power: Power) -> Iterator[str]:
             yield f"outlet '{shlex.join(argv)}'"
 
 
-_OUTLETS: Mapping[str, Callable[[Power], Iterator[str]]] = {"command": _of_commands}
+def _of_a_device(power: Power) -> Iterator[str]:
+    """Yield the outlet by the device's address, which has a port even where none is said."""
+    url = urlsplit(str(power.url).lower())
+    port = url.port or {"http": 80, "https": 443}[url.scheme]
+    yield " ".join(filter(None, ["outlet", f"{url.hostname}:{port}", power.pdu, str(power.outlet)]))
+
+
+_OUTLETS: Mapping[str, Callable[[Power], Iterator[str]]] = {
+    "command": _of_commands,
+    "http": _of_a_device,
+}
 """By kind of power; a kind that isn't here has no outlet that two boards could share."""
 
 

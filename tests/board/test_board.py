@@ -58,6 +58,7 @@ def test_a_foreign_firmware_and_how_it_is_started_stand_in_the_file() -> None:
     assert (virt.qemu.firmware.foreign, virt.qemu.firmware.start) == (False, "bios")
 
 
+HTTP = "kind: http, url: 'http://a', outlet: 1"
 WHOLE = [
     name
     for name, path in board.names(env=HERE).items()
@@ -183,6 +184,22 @@ def test_a_field_that_is_unknown_missing_double_or_out_of_range_is_an_error(tmp_
         ("console: {kind: command, argv: []}", "console.argv: expected 1 to 64 items"),
         ("console: {kind: qemu, path: /dev/x}", "a qemu console has no 'path'"),
         ("power: {kind: command, on: [x]}", "needs 'on' and 'off'"),
+        ("power: {kind: http, device: tasmota, url: 'http://a'}", "power by http needs 'outlet'"),
+        ("power: {kind: http, device: plug}", "power.device: expected 'tasmota', 'shelly1'"),
+        ("power: {kind: manual, url: 'http://a'}", "power by manual has no 'url'"),
+        ("power: {kind: manual, on: [x]}", "power by manual has no 'on'"),
+        (f"power: {{{HTTP}, device: pdudaemon}}", "'pdu' belongs to device pdudaemon"),
+        (f"power: {{{HTTP}, device: shelly1, pdu: x}}", "'pdu' belongs to device pdudaemon"),
+        (f"power: {{{HTTP}, device: shelly1, user: x}}", "'user' and 'password_file' need each"),
+        (f"power: {{{HTTP}, device: shelly2, user: x, password_file: y}}", "given to shelly2 yet"),
+        (
+            "power: {kind: http, url: 'http://a', device: tasmota, outlet: 0}",
+            "outlet 0 of a tasmota is all of them",
+        ),
+        (
+            "power: {kind: http, url: 'http://a/b', device: shelly1, outlet: 1}",
+            "expected http://HOST[:PORT]",
+        ),
         ("power: {kind: qemu, on: [x]}", "power by qemu has no commands"),
         ("uboot: {network: {mode: static, address: 10.0.0.1}}", "needs 'address', 'netmask'"),
         ("uboot: {network: {mode: qemu, address: 10.0.0.1}}", "has no addresses"),

@@ -262,3 +262,15 @@ def test_a_serial_port_that_no_file_can_be_is_looked_at(tmp_path: Path) -> None:
 def test_a_file_that_is_named_twice_is_looked_at_once(tmp_path: Path) -> None:
     path = _lab(tmp_path, "one")
     assert board.check([tmp_path, path], env=HERE) == (1, [])
+
+
+def test_an_outlet_on_the_network_has_one_board(tmp_path: Path) -> None:
+    def plug(name: str, rest: str) -> Path:
+        by_command = f'{{kind: command, on: [outlet, {name}, "on"], off: [outlet, {name}, "off"]}}'
+        by_http = f'{{kind: http, device: shelly1, url: "http://{rest}}}'
+        return _lab(tmp_path, name, (by_command, by_http))
+
+    one, two = plug("one", 'plug", outlet: 1'), plug("two", 'plug", outlet: 2')
+    assert _told(one, two) == []
+    (told,) = _told(one, plug("two", 'Plug", outlet: 1'))
+    assert told.startswith("two.yaml:4: power.outlet: expected a power outlet of its own, found")

@@ -62,3 +62,15 @@ def test_linux_is_where_it_answers_once_and_in_order() -> None:
     lab = Ssh(host="LAB", port=2222)
     both = board(os=OsSpec(lab), linux=LinuxSpec("ttyAMA0", lab))
     assert things(both) == ("lab:2001", "outlet 'pdu 2 off'", "ssh lab:2222")
+
+
+def test_an_outlet_on_the_network_is_one_however_its_address_is_written() -> None:
+    def outlet(url: str, number: int = 1, **more: Any) -> set[str]:
+        power = Power("http", url=url, outlet=number, **{"device": "shelly1", **more})
+        return set(things(board(power=power))) - set(things(board()))
+
+    assert outlet("http://Plug") == outlet("http://plug:80/") == {"outlet plug:80 1"}
+    assert outlet("https://plug") == {"outlet plug:443 1"}
+    assert outlet("http://plug", 2) == {"outlet plug:80 2"}
+    assert outlet("http://p:16421", 7, device="pdudaemon", pdu="a") == {"outlet p:16421 a 7"}
+    assert set(things(board(power=Power("manual")))) < set(things(board()))
