@@ -18,7 +18,7 @@ from hilagent import __version__
 from hilagent.cli.builds import build, own_options
 from hilagent.cli.ending import guarded
 from hilagent.cli.labs import boards
-from hilagent.cli.values import Number, wait_option
+from hilagent.cli.values import Duration, Number, wait_option
 
 DEFAULT_BOARD = "qemu-virt"
 SUITES = ("architecture", "dispatch", "clobber", "mutants", "live", "restart", "kernel")
@@ -64,6 +64,30 @@ _VECTORS_HELP = (
 )
 
 
+def _suite_options(command: _Command) -> _Command:
+    """Options that say what is asked of a board."""
+    for option in (
+        click.option("-k", "only", metavar="EXPRESSION", default="",
+                     help="Only tests with such names, as pytest's -k: 'crash and payload'."),
+        click.option("--chain", type=click.IntRange(1, 1000), default=1, show_default=True,
+                     help="How often in a row each way of restarting is taken."),
+        click.option("--mode", "modes", multiple=True, type=click.Choice(MODES),
+                     help="How it uses EL2 (default: default, nvhe and none)."),
+        own_options,
+        click.option("--kernel", "kernels", multiple=True, metavar="NAME",
+                     help="Kernel that the suites live and restart boot: patched (default), scs, "
+                          "unpatched, debian, broken:NAME; or given, the one of --source, "
+                          "--image or --artifacts."),
+        click.option("--vectors", multiple=True, metavar="NAME",
+                     help=f"Vectors under test: {_VECTORS_HELP} Default: both references."),
+        click.option("--suite", "suites", multiple=True, type=click.Choice(SUITES),
+                     help="What to run (default: architecture, dispatch, clobber, and kernel where "
+                          "one is built); kernel is live and restart."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @_hilagent.command("run")
 @click.argument("names", nargs=-1, metavar="[BOARD]...")
 @click.option("--all", "every", is_flag=True, help="Every board that hilagent boards lists.")
@@ -73,24 +97,9 @@ _VECTORS_HELP = (
 @click.option("--jobs", type=click.IntRange(1, 1000), metavar="N",
               help="Boards at the same time (default: all real ones, and as many emulated ones "
                    "as there are CPUs).")  # fmt: skip
-@click.option("--suite", "suites", multiple=True, type=click.Choice(SUITES),
-              help="What to run (default: architecture, dispatch, clobber, and kernel where "
-                   "one is built); kernel is live and restart.")  # fmt: skip
-@click.option("--vectors", multiple=True, metavar="NAME",
-              help=f"Vectors under test: {_VECTORS_HELP} Default: both references.")  # fmt: skip
-@click.option("--kernel", "kernels", multiple=True, metavar="NAME",
-              help="Kernel that the suites live and restart boot: patched (default), scs, "
-                   "unpatched, debian, broken:NAME; or given, the one of --source, "
-                   "--image or --artifacts.")  # fmt: skip
-@own_options
-@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES),
-              help="How it uses EL2 (default: default, nvhe and none).")  # fmt: skip
-@click.option("--chain", type=click.IntRange(1, 1000), default=1, show_default=True,
-              help="How often in a row each way of restarting is taken.")  # fmt: skip
+@_suite_options
 @click.option("--tests", multiple=True, type=click.Path(exists=True, path_type=Path),
               metavar="PATH", help="Your own pytest files, run beside the suites.")  # fmt: skip
-@click.option("-k", "only", metavar="EXPRESSION", default="",
-              help="Only tests with such names, as pytest's -k: 'crash and payload'.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print results.json on stdout.")
 @click.option("--list-vectors", is_flag=True, is_eager=True, expose_value=False,
               callback=lambda context, _, wanted: _list_vectors(context, wanted),
@@ -122,6 +131,30 @@ def _run(
     wanted = Chosen(chosen["suites"], chosen["tests"], chosen["only"])
     as_json = chosen["as_json"]
     return run(_request(chosen | {"board": board}), wanted, chosen["run_dir"], as_json=as_json)
+
+
+@_hilagent.command("soak")
+@click.argument("board", default=DEFAULT_BOARD)
+@click.option("--for", "seconds", type=Duration(), default=600.0, metavar="TIME",
+              help="Begin no round after this long, e.g. 30m or 8h (default: 10m).")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1), metavar="N", help="At most so many rounds.")
+@click.option("--json", "as_json", is_flag=True, help="Print results.json on stdout.")
+@_suite_options
+@_board_options
+def _soak(board: str, seconds: float, rounds: int | None, as_json: bool, **chosen: Any) -> int:
+    """Run the suites on BOARD over and over, from power each time, until something is wrong.
+
+    Ends at the first accusation, with its evidence; at a lab that fails three rounds in a
+    row; or when time is up. Says how often the link to the payload failed. Restarts over
+    and over: --suite restart --chain 10.
+    """
+    from hilagent.cli.soak import Wanted, run_soak
+    from hilagent.cli.values import given
+
+    without = {"seconds", "rounds", "as_json", "run_dir"}
+    argv = given(click.get_current_context(), without=without)
+    wanted = Wanted(board, chosen["folders"], seconds, rounds or 0, argv)
+    return run_soak(wanted, chosen["run_dir"], as_json=as_json)
 
 
 def _list_vectors(context: click.Context, wanted: bool) -> None:

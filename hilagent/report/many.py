@@ -125,7 +125,21 @@ def _of(parent: Run, facts: dict[str, Any]) -> BoardRun:
     name = facts.get("name")
     of = [each for each in parent.records if each["kind"] == "child" and each.get("board") == name]
     ended = next((record for record in of if record.get("phase") == "end"), None)
-    return _judged(facts, _run(parent.run_dir / str(name)), bool(of), ended)
+    return judged(facts, parent.run_dir / str(name), ended, began=bool(of))
+
+
+def judged(
+    facts: dict[str, Any], folder: Path, ended: dict[str, Any] | None, *, began: bool = True
+) -> BoardRun:
+    """Return what came of a child, by its own journal and by how it ended.
+
+    Args:
+        facts: what was known of its board before.
+        folder: its run directory.
+        ended: the fields of ``hilagent.cli.children.Ended`` and ``said``; None: it hasn't.
+        began: whether it was started.
+    """
+    return _judged(facts, _run(folder), began, ended)
 
 
 def _run(folder: Path) -> Run:

@@ -56,13 +56,13 @@ def _head(run: Run, colour: bool) -> str:
     duration = f", {run.records[-1]['t']:.1f} s" if run.records else ""
     line = f"{board} ({', '.join(filter(None, [kind, cpu]))}){duration}"
     said = ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "no tests"
-    rest = _wrap(", ".join(filter(None, [said, _about(run)])), "      ")
+    rest = wrap(", ".join(filter(None, [said, _about(run)])), "      ")
     return paint(f"{found.name:<5}", found, colour) + f" {line}\n{rest}"
 
 
 def _replayed(run: Run) -> Iterator[str]:
     if then := run.facts.get("replay_of"):
-        yield _wrap(f"A replay of the run {then}: nothing was measured now.", "")
+        yield wrap(f"A replay of the run {then}: nothing was measured now.", "")
 
 
 def _about(run: Run) -> str:
@@ -108,22 +108,22 @@ def _troubles(run: Run, colour: bool) -> Iterator[str]:
         first = members[0].test
         more = f" and {len(members) - 1} more" if len(members) > 1 else ""
         head = f"{paint(found.name, found, colour)}  {scrub_line(first, limit=50)}{more}"
-        yield "\n".join([head, _wrap(message, "  ")])
+        yield "\n".join([head, wrap(message, "  ")])
     blamed = [r["text"] for r in run.records if r["kind"] == "note" and r.get("blame")]
     if blamed:
         more = f" ({len(blamed) - 1} more in the journal)" if len(blamed) > 1 else ""
-        yield _wrap(f"The lab: {blamed[0]}{more}", "")
+        yield wrap(f"The lab: {blamed[0]}{more}", "")
     end = run.end or {}
     for name in ("signal", "usage", "lab", "bug"):
         if end.get(name):
-            yield _wrap(f"The run was cut short ({name}): {end[name]}", "")
+            yield wrap(f"The run was cut short ({name}): {end[name]}", "")
     if run.end is None:
         yield "The run did not end by itself: it was killed, or its journal was cut."
 
 
 def _finding_lines(outcome: Outcome) -> Iterator[str]:
     if not outcome.findings:
-        yield _wrap(outcome.message, "    ")
+        yield wrap(outcome.message, "    ")
     for finding in outcome.findings[:3]:
         issued = immediates(finding.immediates) + subjects.x0(finding.x0)
         where = [finding.origin, cpus(finding.cpus), issued]
@@ -131,7 +131,7 @@ def _finding_lines(outcome: Outcome) -> Iterator[str]:
             f"{finding.rule}: {finding.hcall} {finding.what}: expected {finding.expected}, "
             f"found {finding.found} ({', '.join(filter(None, where))})"
         )
-        yield _wrap(text, "    ")
+        yield wrap(text, "    ")
     if len(outcome.findings) > 3:
         yield f"    and {len(outcome.findings) - 3} more"
 
@@ -211,7 +211,7 @@ def immediates(ranges: tuple[tuple[int, int], ...], most: int = 4) -> str:
     return "hvc " + ", ".join(texts) if texts else ""
 
 
-def _wrap(text: str, indent: str) -> str:
+def wrap(text: str, indent: str) -> str:
     lines = textwrap.wrap(
         " ".join(scrub(text).split()),
         WIDTH,

@@ -97,6 +97,7 @@ class RealBench:
         self._console: Console | None = None
         self._image = b""
         self._switched = False
+        self._payload: Payload | None = None
         self._starvation: Starvation | None = None
         self._boot_ids: set[int] = set()
         self._recording = settings.recording
@@ -164,6 +165,7 @@ class RealBench:
         if self._starvation is not None:
             self._starvation.close()
             self._starvation = None
+        self._note_link()
         try:
             self._power.off()
         finally:
@@ -270,7 +272,8 @@ class RealBench:
     def _connect(self, deadline: Deadline, unasked: Line | None = None) -> Payload:
         from hilagent import payload as payloads
 
-        payload = payloads.connect(
+        self._note_link()
+        payload = self._payload = payloads.connect(
             unasked or self.console().take("payload"),
             run_id=self._run_id,
             deadline=deadline,
@@ -289,6 +292,16 @@ class RealBench:
         if self._recording:
             return int(self._recording.facts["parallel"])
         return len(os.sched_getaffinity(0)) if self._settings.board.emulated else 0
+
+    def _note_link(self) -> None:
+        """Write what the line to the payload that ran until now did to its frames."""
+        payload, self._payload = self._payload, None
+        if payload is not None:
+            counters = dataclasses.asdict(payload.counters)
+            with contextlib.suppress(errors.LabError):  # the board is switched off all the same
+                self._journal.observation(
+                    "link", rx_bytes=payload.bytes_rx, tx_bytes=payload.bytes_tx, **counters
+                )
 
     def _check_boot(self, payload: Payload) -> None:
         hello = payload.hello
