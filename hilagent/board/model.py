@@ -32,7 +32,9 @@ class Network:
             ``dhcp``, ``static`` or ``none`` (no TFTP on this board).
         address, netmask, gateway: the board's own; only ``static`` has them.
         server: the TFTP server's address; with DHCP, the answer's if not given.
-        tftp_dir: the folder of this host that the TFTP server serves; needed to load by it.
+        tftp_dir: the folder of this host that the TFTP server serves; needed to load by it,
+        own_tftp: or that this program is the server, on the address ``server`` of this host
+            and for the time of each load; port 69 wants a privilege.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -43,14 +45,18 @@ class Network:
     gateway: Text | None = None
     server: Text | None = None
     tftp_dir: Annotated[str, Matches(r"/[^\x00-\x1f\x7f]{0,999}", "an absolute path")] | None = None
+    own_tftp: bool = False
 
     def __post_init__(self) -> None:
+        if self.own_tftp and (self.tftp_dir or not self.server):
+            raise ValueError("'own_tftp' needs 'server', an address of this host; no 'tftp_dir'")
         if self.mode == "static" and not (self.address and self.netmask and self.server):
             raise ValueError("a static network needs 'address', 'netmask' and 'server'")
         if self.mode in {"qemu", "none"} and (self.address or self.netmask or self.gateway):
             raise ValueError(f"network mode {self.mode} has no addresses")
-        if self.mode in {"qemu", "none"} and self.tftp_dir:
-            raise ValueError(f"network mode {self.mode} has no 'tftp_dir'")
+        if self.mode in {"qemu", "none"} and (self.tftp_dir or self.own_tftp):
+            name = "tftp_dir" if self.tftp_dir else "own_tftp"
+            raise ValueError(f"network mode {self.mode} has no '{name}'")
 
 
 @dataclass(frozen=True)
@@ -276,5 +282,5 @@ class Board:
             raise ValueError("transfer tftp needs a U-Boot with a network")
         if "tftp" in self.transfers and self.uboot is not None:
             network = self.uboot.network
-            if network.mode != "qemu" and network.tftp_dir is None:
-                raise ValueError("transfer tftp needs 'uboot.network.tftp_dir'")
+            if network.mode != "qemu" and network.tftp_dir is None and not network.own_tftp:
+                raise ValueError("transfer tftp needs 'uboot.network.tftp_dir' or 'own_tftp'")

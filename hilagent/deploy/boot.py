@@ -105,7 +105,7 @@ def load_verified(
     notes: Sequence[str] = (),
 ) -> int:
     """Load until U-Boot's CRC-32 of memory is that of ``image``; return how many loads it took."""
-    why = f"loading by {by.name} took too long"
+    why, advice = f"loading by {by.name} took too long", ""
     for count in range(1, _LOADS + 1):
         if deadline.expired():
             break
@@ -114,12 +114,13 @@ def load_verified(
         except (LinkError, BoardReset):
             raise
         except LabError as error:
-            why = str(error)
+            why, advice = str(error), error.hint
             continue
         if uboot.matches(addr, image, deadline):
             return count
-        why = "the CRC-32 of what has arrived is wrong"
-    hint = "; ".join([f"last of all: {uboot.line.console.tail(3)}", *notes])
+        why, advice = "the CRC-32 of what has arrived is wrong", ""
+    seen = f"last of all: {uboot.line.console.tail(3)}"
+    hint = "; ".join(each for each in (advice, seen, *notes) if each)
     raise LabError(f"can't load {len(image)} bytes to {addr:#x} by {by.name}: {why}", hint=hint)
 
 

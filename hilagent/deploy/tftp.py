@@ -8,6 +8,8 @@
       network: {mode: dhcp, tftp_dir: /srv/tftp}  # server: ADDRESS, if not the DHCP server's choice
       network: {mode: static, address: 192.0.2.20, netmask: 255.255.255.0, server: 192.0.2.1,
                 tftp_dir: /srv/tftp}
+      network: {mode: static, address: 192.0.2.20, netmask: 255.255.255.0, server: 192.0.2.1,
+                own_tftp: true}                   # we serve, on that address of this host
 
 ``tftp_dir`` is the root of what the server serves; we must be able to write there.
 The file has a name of its own per load and is there only for its time, so two
@@ -26,6 +28,7 @@ from hilagent.board.model import Network
 from hilagent.clock import Deadline
 from hilagent.console.prompt import CHANCE
 from hilagent.console.uboot import UBoot
+from hilagent.deploy import server
 from hilagent.deploy.base import Progress
 from hilagent.errors import LabError
 from hilagent.text import scrub_line
@@ -36,7 +39,7 @@ _SILENCE_S = 12.0
 
 
 class Tftp:
-    """Loads through the TFTP server that serves ``folder``."""
+    """Loads through the TFTP server that serves ``folder``, or through our own."""
 
     name = "tftp"
 
@@ -54,11 +57,12 @@ class Tftp:
             got = uboot.run("tftpboot", addr, name, deadline=deadline, silence_s=_SILENCE_S)
         if not got.ok:
             said = scrub_line(got.text, limit=300)
-            raise LabError(
-                f"U-Boot's TFTP failed: {said}",
-                hint="is the cable in, and is this the directory that the server serves: "
-                f"{self._folder}?",
+            served = (
+                f"has {self._network.server} of this host a way to it?"
+                if self._network.own_tftp
+                else f"is this the directory that the server serves: {self._folder}?"
             )
+            raise LabError(f"U-Boot's TFTP failed: {said}", hint=f"is the cable in? {served}")
         progress(len(image), len(image))
 
     def _configure(self, uboot: UBoot, deadline: Deadline) -> None:
@@ -85,7 +89,12 @@ class Tftp:
 
     @contextmanager
     def _served(self, image: bytes) -> Iterator[str]:
-        path = self._folder / f"hil-{self._chance.randbytes(4).hex()}.img"
+        name = f"hil-{self._chance.randbytes(4).hex()}.img"
+        if self._network.own_tftp and self._network.server is not None:
+            with server.serving(self._network.server, name, image):
+                yield name
+            return
+        path = self._folder / name
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             with open(fd, "wb") as file:

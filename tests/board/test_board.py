@@ -207,6 +207,8 @@ def test_a_field_that_is_unknown_missing_double_or_out_of_range_is_an_error(tmp_
         ("uboot: {network: {mode: none}}", "transfer tftp needs"),
         ("uboot: {network: {mode: dhcp}}", "mine.yaml:1: transfer tftp needs 'uboot.network.tftp"),
         ("uboot: {network: {mode: qemu, tftp_dir: /srv}}", "network mode qemu has no 'tftp_dir'"),
+        ("uboot: {network: {mode: dhcp, own_tftp: true}}", "'own_tftp' needs 'server', an addr"),
+        ("uboot: {network: {mode: qemu, own_tftp: true, server: a}}", "mode qemu has no 'own_tf"),
         ("uboot: {network: {mode: dhcp, tftp_dir: srv}}", "tftp_dir: expected an absolute path"),
         ("transfers: []", "expected 1 to 2 items"),
         ("uboot: {fdt: fdt}", "uboot.fdt: expected a U-Boot variable"),
