@@ -5,21 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hilagent import __version__, errors, journal
 from hilagent import board as boards_room
 from hilagent.board import Board
+from hilagent.cli import using
 from hilagent.cli.ending import say
 from hilagent.cli.screen import screen
 from hilagent.cli.terminal import LAST_WORDS_S, READ_BYTES, Showing, Terminal, raw
 from hilagent.clock import Deadline
 from hilagent.console import Console
-from hilagent.plugin import runs
+from hilagent.journal import Record
 from hilagent.result import EXIT_OK
 from hilagent.session import signals
 from hilagent.session.attended import Attended, Begin, attend
@@ -61,7 +60,7 @@ def console(name: str, wanted: Wanted) -> int:
     stdin = sys.stdin.fileno()
     by_hand = os.isatty(stdin)
     with signals.as_exceptions(), contextlib.ExitStack() as stack:
-        log = stack.enter_context(_journal(board, wanted.run_dir))
+        log = stack.enter_context(using.journal(board, wanted.run_dir, "console"))
         log.listeners.append(_say_waiting)
         shown = stack.enter_context(screen(timestamps=wanted.timestamps))
 
@@ -98,28 +97,6 @@ def _pipe(stdin: int, console: Console, showing: Showing, quiet_s: float) -> Non
             raise showing.error
 
 
-def _say_waiting(record: journal.Record) -> None:
+def _say_waiting(record: Record) -> None:
     if record["kind"] == "note" and record.get("waits"):
         say(record["text"])
-
-
-@contextlib.contextmanager
-def _journal(board: Board, run_dir: Path | None) -> Iterator[journal.Journal]:
-    log = runs.begun(run_dir or journal.new_run_dir(board.name))
-    end: dict[str, str] = {}
-    try:
-        log.run(
-            hilagent=__version__, host=platform.node(), board=board.name,
-            description=board.description, soc=board.soc, emulated=board.emulated, verb="console",
-        )  # fmt: skip
-        yield log
-    except KeyboardInterrupt as exc:
-        end = {"signal": signals.signal_of(exc)}
-        raise
-    except errors.WorldError as exc:
-        end = {"lab": exc.message}
-        raise
-    finally:
-        with contextlib.suppress(errors.LabError):
-            log.write("end", **end)
-        log.close()

@@ -30,6 +30,7 @@ from .trouble import (
     Evidence,
     Hang,
     JobStatus,
+    NoEl2,
     PayloadFault,
     Place,
     Refused,
@@ -39,6 +40,6 @@ from .trouble import (
 
 __all__ = [
     "DEFAULT_SEED", "ByteLine", "CallResult", "Cargo", "Dying", "Evidence", "Handover", "Hang",
-    "Hello", "JobStatus", "Payload", "PayloadFault", "Place", "Refused", "ResetInJob", "Silence",
-    "SweepRequest", "connect", "foreign_cpus", "hand_over", "look",
+    "Hello", "JobStatus", "NoEl2", "Payload", "PayloadFault", "Place", "Refused",
+    "ResetInJob", "Silence", "SweepRequest", "connect", "foreign_cpus", "hand_over", "look",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from hilagent.link.session import XON, Reply, Session
 from . import facts
 from .channel import ByteLine, Channel, Log
 from .client import Payload
-from .trouble import Evidence, Patience, Silence
+from .trouble import Evidence, NoEl2, Patience, Silence
 
 _PATIENCE_S = 1.2  # the payload says BOOT each second until it is spoken to
 _PROVOKE_S = 1.0
@@ -164,7 +164,8 @@ def _check(hello: facts.Hello) -> None:
             hint="build the payload again: hilagent build payload",
         )
     if hello.entry_el < 2 or hello.at_el1:
-        raise errors.PreconditionError(
+        raise NoEl2(
+            hello.entry_el,
             f"the payload was entered at EL{hello.entry_el} and has no EL2: the boot path "
             f"(firmware, boot loader or emulator option) gave it away; the vectors under test "
             f"were not asked",

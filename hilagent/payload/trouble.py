@@ -14,6 +14,8 @@
     errors.LabError
       Refused          the payload answered with an error status
       PayloadFault     a request or job was ended by an exception
+    errors.PreconditionError
+      NoEl2            the payload was entered below EL2
 
 `Silence`, `Hang` and `ResetInJob` have a ``place``: the job that was running.
 """
@@ -58,6 +60,14 @@ class Place:
     done: int
     request: int = -1
     reported: bool = True
+
+
+class NoEl2(errors.PreconditionError):
+    """The payload was entered below EL2 and can do nothing; ``entry_el`` says where."""
+
+    def __init__(self, entry_el: int, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.entry_el = entry_el
 
 
 class _InJob:

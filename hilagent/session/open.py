@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilagent import errors
+from hilagent.board import Board
 from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal, parts
@@ -34,8 +35,10 @@ from hilagent.session.subject import Subject
 from hilagent.session.switch import surely_off
 
 if TYPE_CHECKING:
+    from hilagent.board.model import Console as Wiring
     from hilagent.console.line import Line
     from hilagent.console.uboot import UBoot
+    from hilagent.deploy.base import Transfer
     from hilagent.linux.system import System
     from hilagent.payload import Payload
     from hilagent.power import Power
@@ -60,20 +63,38 @@ def open(
         errors.LabError: the board is in use (names by whom) or in quarantine (says why), or
             the payload can't be built.
     """
+    with bench(settings, journal) as real:
+        machine = Machine(real, journal)
+        with contextlib.ExitStack() as stack:
+            stack.callback(surely_off, real.board, machine.off, real.powered, journal)
+            restarts = Restarts(
+                real.linux_bench, journal, real.console, real.image, real.connect_unasked
+            )
+            yield Session(real.board, journal, machine, real.console, restarts)
+
+
+@contextlib.contextmanager
+def bench(settings: Settings, journal: Journal, *, marked: bool = False) -> Iterator[RealBench]:
+    """Hold the board of ``settings``, with the payload built; whoever switches it on
+    switches it off, before the ``with`` block is left.
+
+    Args:
+        marked: one in quarantine will do.
+
+    Raises:
+        errors.LabError: the board is in use (names by whom) or in quarantine (says why), or
+            the payload can't be built.
+    """
     board = settings.board
     with contextlib.ExitStack() as stack:
         stack.enter_context(held(board, journal, settings.request.wait_s))
-        quarantine.refuse(board)
+        if not marked:
+            quarantine.refuse(board)
         settings = dataclasses.replace(settings, board=with_firmware(board, journal))
         served = stack.enter_context(_private_dir())
         real = RealBench(settings, journal, served)
         real.build()
-        machine = Machine(real, journal)
-        stack.callback(surely_off, board, machine.off, real.powered, journal)
-        restarts = Restarts(
-            real.linux_bench, journal, real.console, real.image, real.connect_unasked
-        )
-        yield Session(board, journal, machine, real.console, restarts)
+        yield real
 
 
 @contextlib.contextmanager
@@ -139,6 +160,11 @@ class RealBench:
         return self._power.state()
 
     @property
+    def board(self) -> Board:
+        """The board, with its firmware at hand."""
+        return self._settings.board
+
+    @property
     def base(self) -> State:
         """Where power brings the board."""
         board = self._settings.board
@@ -172,6 +198,23 @@ class RealBench:
             console, self._console = self._console, None
             if console is not None:
                 console.close()
+
+    def reopen(self, console: Wiring) -> None:
+        """Open the console anew, as ``console`` says; power stays as it is."""
+        from hilagent import transport
+
+        before, self._console = self._console, None
+        if before is not None:
+            before.close()
+        self._open_console(transport.open(console, self._power))
+
+    def transfer(self, name: str = "") -> Transfer:
+        """Return the way to load called ``name``; by default that of the run."""
+        from hilagent import deploy
+
+        chosen = name or self._settings.transfer
+        board, served = self._settings.board, self._served
+        return deploy.transfer(board, chosen, tftp_dir=served, chance=self._chance)
 
     def uboot(self) -> UBoot:
         from hilagent.console.uboot import UBoot
@@ -216,9 +259,7 @@ class RealBench:
             with self._journal.step("kexec the payload") as share:
                 line = self._own.kexec(base, self._image, progress=parts(share))
             return self._connect(Deadline.after(KEXEC_S + board.payload.timeout_s), line)
-        by = deploy.transfer(
-            board, self._settings.transfer, tftp_dir=self._served, chance=self._chance
-        )
+        by = self.transfer()
         with self._journal.step(f"load the payload by {by.name}") as share:
             started = deploy.start_payload(
                 base,
@@ -235,13 +276,11 @@ class RealBench:
         self.linux_bench.prepare(boot)
 
     def linux(self, base: UBoot | System, boot: Boot) -> Linux:
-        from hilagent import deploy
         from hilagent.console.uboot import UBoot
 
         if not isinstance(base, UBoot):
             return self.linux_bench.start_by_kexec(self._own, base, boot)
-        by = deploy.transfer(self._settings.board, self._settings.transfer, tftp_dir=self._served)
-        return self.linux_bench.start(base, boot, by)
+        return self.linux_bench.start(base, boot, self.transfer())
 
     def load(self, payload: Payload, subject: Subject) -> None:
         payload.vectors(subject.target, subject.blob, subject.offset, serves_el2=subject.serves_el2)
