@@ -15,7 +15,7 @@ ROOMS = (
     *("data", "setup", "errors", "limits", "clock", "text", "document"),  # leaves
     *("result", "journal", "abi", "elf", "audit", "link", "board", "transport", "power", "console"),
     *("build", "deploy", "payload", "linux", "session", "probe", "suites", "report"),
-    *("plugin", "cli", "testing"),
+    *("bringup", "plugin", "cli", "testing"),
 )
 HEAVY = (
     *("paramiko", "fabric", "invoke", "pydantic", "rich", "jinja2", "capstone", "elftools"),

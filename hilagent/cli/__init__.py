@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from hilagent import __version__
+from hilagent.cli.bringups import doctor, onboard
 from hilagent.cli.builds import build, own_options
 from hilagent.cli.ending import guarded
 from hilagent.cli.labs import boards
@@ -327,6 +328,8 @@ def _trust(board: str, system: str, yes: bool, folders: tuple[Path, ...]) -> int
 
 
 _hilagent.add_command(build)
+_hilagent.add_command(doctor)
+_hilagent.add_command(onboard)
 _hilagent.add_command(boards)
 
 

@@ -34,6 +34,8 @@ class UBootTraits:
         crc_word: what crc32 calls itself: capitals without CONFIG_HASH (common/hash.c).
         fifo_bytes: bytes that come at once beyond these are lost; 0: none are.
         boot_fails: booti prints this and comes back.
+        lacks: commands that it was built without.
+        compatible: of the device tree's root.
     """
 
     prompt: str = "=> "
@@ -45,6 +47,8 @@ class UBootTraits:
     crc_word: str = "crc32"
     fifo_bytes: int = 0
     boot_fails: str = ""
+    lacks: frozenset[str] = frozenset()
+    compatible: tuple[str, ...] = ("scripted,board",)
 
 
 ORDINARY = UBootTraits()
@@ -223,9 +227,10 @@ class ScriptedUBoot:
         return out + self._prompt()
 
     def _run(self, words: list[str]) -> str | bytes:
-        command = getattr(self, "_do_" + words[0].split(".")[0], None)
+        name = words[0].split(".")[0]
+        command = getattr(self, "_do_" + name, None)
         self._status = 0
-        if command is None:
+        if command is None or name in self.traits.lacks:
             return self._failed(f"Unknown command '{words[0]}' - try 'help'\n")
         try:
             said: str | bytes = command(*words[1:])
@@ -284,6 +289,23 @@ class ScriptedUBoot:
             text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
             out += f"{at:08x}: " + " ".join(f"{word:08x}" for word in words) + f"  {text}\n"
         return out
+
+    def _do_mw(self, addr: str, value: str, count: str = "1") -> str:
+        self.memory.write(int(addr, 16), int(value, 16).to_bytes(4, "little") * int(count, 16))
+        return ""
+
+    def _do_help(self) -> str:
+        names = (name.removeprefix("_do_") for name in dir(self) if name.startswith("_do_"))
+        known = (name for name in names if name not in self.traits.lacks)
+        return "".join(f"{name:<10}- what {name} does\n" for name in known)
+
+    def _do_fdt(self, verb: str, *where: str) -> str:
+        if verb == "addr":
+            there = int(where[0], 16) == FDT_ADDR
+            return "Working FDT set\n" if there else self._failed("libfdt: FDT_ERR_BADMAGIC\n")
+        if where != ("/", "compatible"):
+            return self._failed("libfdt fdt_path_offset() returned FDT_ERR_NOTFOUND\n")
+        return "compatible = " + ", ".join(f'"{name}"' for name in self.traits.compatible) + "\n"
 
     def _do_bdinfo(self) -> str:
         start, size = f"{RAM:#018x}", f"{RAM_SIZE:#018x}"

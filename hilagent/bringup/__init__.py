@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bringing a board up: what doctor looks at, and what onboard finds out."""

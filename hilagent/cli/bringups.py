@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arguments of ``hilagent doctor`` and ``onboard``; each one's work is in its own file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hilagent.cli.values import wait_option
+
+
+@click.command("doctor")
+@click.argument("board", default="qemu-virt")
+@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE",
+              help="An option of the board, e.g. cpu=max; may be given again.")  # fmt: skip
+@click.option("--boards", "folders", multiple=True, metavar="DIR",
+              type=click.Path(file_okay=False, path_type=Path),
+              help="A folder of board files, looked at first.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Where the logs go (default: a new folder in $HILAGENT_RUNS "
+                   "or ./hilagent-runs).")  # fmt: skip
+@wait_option
+def doctor(
+    board: str,
+    options: tuple[str, ...],
+    folders: tuple[Path, ...],
+    as_json: bool,
+    run_dir: Path | None,
+    wait_s: float,
+) -> int:
+    """Look at BOARD layer by layer, from its port to KVM, and name the first that is broken.
+
+    Each layer says what was seen, and what to do; one whose foundation is broken is not
+    reached. Nothing that lasts is changed on the board, and it is switched off at the
+    end. Exit code 125: a layer is broken, or not as the board's file says.
+    """
+    from hilagent.cli.doctor import doctor as look
+    from hilagent.plugin.options import pairs
+    from hilagent.session.settings import Request
+
+    request = Request(board=board, options=pairs(options), boards=folders, wait_s=wait_s)
+    return look(request, run_dir, as_json=as_json)
+
+
+@click.command("onboard")
+@click.argument("port")
+@click.option("--name", required=True, help="What the board, and its file, will be called.")
+@click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Where its file goes (default: ~/.config/hilagent/boards).")  # fmt: skip
+@click.option("--baud", default=115200, show_default=True, help="The rate that is tried first.")
+@click.option("--power-on", default="", metavar="COMMAND", help="Switches it on.")
+@click.option("--power-off", default="", metavar="COMMAND", help="Switches it off.")
+@click.option("--emulated", is_flag=True, help="It is an emulator, and no silicon.")
+@click.option("--wait", "wait_s", type=click.FloatRange(1, 3600), default=120.0, show_default=True,
+              metavar="SECONDS", help="How long you may take to switch it on.")  # fmt: skip
+@click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Where the console's log goes.")  # fmt: skip
+def onboard(port: str, name: str, folder: Path | None, run_dir: Path | None, **how: Any) -> int:
+    """Interrogate the board at PORT, which nobody has described yet, and write its file.
+
+    PORT is a serial device, or tcp:HOST:PORT. Finds the baud rate, gets to U-Boot's prompt,
+    and asks for its commands, variables, memory and device tree. Changes nothing on it.
+    """
+    from hilagent.cli.onboard import onboard as interrogate
+    from hilagent.cli.onboard import wanted_of
+
+    return interrogate(wanted_of(port, name, **how), folder, run_dir)
