@@ -98,6 +98,7 @@ TEST = (
     Need("ser2net", "is a console server for the tests", tools=("ser2net",)),
     Need("socat", "is a console's program", tools=("socat",)),
     Need("telnet", "likewise", tools=("telnet",)),
+    Need("curl", "switches a board by Redfish", tools=("curl",)),
     Need("iproute2", "makes a network for a board to load over", tools=("ip",)),
 )
 LONG = (Need("debootstrap", "makes bare Debian trees to set up in", tools=("debootstrap",)),)

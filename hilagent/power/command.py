@@ -10,7 +10,42 @@
       state: [my-outlet, "2"]     # optional: exit 0 is on, 1 is off
       off_s: 2.0                  # time without power, whoever asks for it again
 
-Argument lists only: there is no shell in between.
+Argument lists only: there is no shell in between, unless one is named. Recipes::
+
+    power:   # a BMC, by ipmitool
+      kind: command
+      on: [ipmitool, -I, lanplus, -H, bmc7, -U, lab, -f, /etc/lab/bmc7, chassis, power, "on"]
+      off: [ipmitool, -I, lanplus, -H, bmc7, -U, lab, -f, /etc/lab/bmc7, chassis, power, "off"]
+      state:
+        - sh
+        - -c
+        - 'said=$(ipmitool -I lanplus -H bmc7 -U lab -f /etc/lab/bmc7 chassis power status) ||
+          exit 2; case $said in *on) exit 0 ;; *off) exit 1 ;; esac; exit 2'
+
+    power:   # a BMC, by Redfish (DSP0266, ComputerSystem.Reset); the password in a netrc
+      kind: command
+      on: [curl, --fail, --silent, --show-error, --netrc-file, /etc/lab/netrc,
+           --json, '{"ResetType": "On"}',
+           "https://bmc7/redfish/v1/Systems/1/Actions/ComputerSystem.Reset"]
+      off: [curl, --fail, --silent, --show-error, --netrc-file, /etc/lab/netrc,
+            --json, '{"ResetType": "ForceOff"}',
+            "https://bmc7/redfish/v1/Systems/1/Actions/ComputerSystem.Reset"]
+      state:
+        - sh
+        - -c
+        - 'said=$(curl --fail --silent --netrc-file /etc/lab/netrc
+          https://bmc7/redfish/v1/Systems/1 | tr -d " ") || exit 2;
+          case $said in *PowerState?:?On?*) exit 0 ;; *PowerState?:?Off?*) exit 1 ;; esac; exit 2'
+
+    power:   # a hub that switches its ports, by uhubctl
+      kind: command
+      on: [uhubctl, -l, 1-1, -p, "2", -a, "on"]
+      off: [uhubctl, -l, 1-1, -p, "2", -a, "off"]
+
+    power:   # a relay at a GPIO line that keeps its level, by libgpiod 2 (not run by anyone yet)
+      kind: command
+      on: [gpioset, -t, "0", -c, gpiochip0, 17=1]
+      off: [gpioset, -t, "0", -c, gpiochip0, 17=0]
 """
 
 from __future__ import annotations
