@@ -146,7 +146,7 @@ static void visit_uart(struct dtb_at *at, struct search *search)
 	search->facts->uart = uart;
 }
 
-/* First walk: what names the console. Options behind ':' are not part of the name. */
+/* First walk: the initrd, and what names the console. Options behind ':' are not part of the name. */
 static int visit_chosen(struct dtb_at *at, void *to)
 {
 	struct search *search = to;
@@ -154,6 +154,8 @@ static int visit_chosen(struct dtb_at *at, void *to)
 
 	if (at->depth != 1 || !text_equal(at->level[1].name, "chosen"))
 		return 0;
+	search->facts->initrd = dtb_number(at, "linux,initrd-start", 0);
+	search->facts->initrd_end = dtb_number(at, "linux,initrd-end", 0);
 	text = dtb_string(at, "stdout-path");
 	if (!text)
 		text = dtb_string(at, "linux,stdout-path");

@@ -52,6 +52,7 @@ struct facts {
 	uint32_t psci_cpu_on, psci_cpu_off; /* function ids; 0.1 names its own */
 	uint32_t psci_old; /* 0.1: neither AFFINITY_INFO nor SYSTEM_* */
 	struct uart uart;
+	uint64_t initrd, initrd_end; /* 0: none */
 };
 
 /* Fills `facts` from a tree; what isn't there stays zero. Returns 0, or -1 for a broken tree. */

@@ -155,6 +155,7 @@ __attribute__((noreturn)) void cpu_main(struct pcpu *p)
 __attribute__((noreturn)) void primary_main(struct pcpu *p)
 {
 	uint64_t ret = 0;
+	uint32_t alone = 0;
 
 	p->mpidr = READ_SYSREG(mpidr_el1) & MPIDR_AFFINITY;
 	boot.entry_el = (uint32_t)p->entry[ENTRY_CURRENT_EL] >> 2;
@@ -162,6 +163,7 @@ __attribute__((noreturn)) void primary_main(struct pcpu *p)
 	if (at_el2()) {
 		lab_init(p);
 		guard_call(p, read_facts, p->entry[0], p->entry[1], 0, 0, &ret);
+		alone = batch_find(p);
 	} else {
 		read_facts(p->entry[0], p->entry[1], 0, 0);
 	}
@@ -169,6 +171,8 @@ __attribute__((noreturn)) void primary_main(struct pcpu *p)
 		boot.conduit = facts.conduit;
 	smp_init(p);
 	smp_here(p);
+	if (alone) /* whoever sent the batch has no line to us: no UART is touched */
+		facts.uart = (struct uart){ .kind = UART_NONE };
 	line_open(&facts.uart);
 	choose_boot_id(p);
 	fill_features();
@@ -176,6 +180,8 @@ __attribute__((noreturn)) void primary_main(struct pcpu *p)
 		lab_build_stubs();
 	p->cpu_state = CPU_READY;
 	announce();
+	if (alone)
+		batch_run(p);
 	while (facts.uart.kind == UART_NONE)
 		wfe(); /* nobody can hear us, and nothing is touched by guessing */
 	link_serve(p);

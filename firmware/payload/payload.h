@@ -97,6 +97,10 @@ void link_fill_hello(struct wire_hello *hello);
 /* ops.c: does the request; returns a STATUS_*. */
 uint32_t ops_do(struct pcpu *self, const struct request *rq, struct reply *rp);
 
+/* batch.c */
+uint32_t batch_find(struct pcpu *self); /* whether a batch came along as the initrd */
+__attribute__((noreturn)) void batch_run(struct pcpu *self); /* the one that was found */
+
 /* fatal.c */
 void fatal_watch(void); /* an exception that ended another CPU: reports it, and doesn't return */
 

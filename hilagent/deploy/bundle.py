@@ -15,23 +15,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hilagent import errors
-from hilagent.link.packed import struct_of
+from hilagent.link import memory
 
-MAGIC, VERSION = int.from_bytes(b"HILBNDL\0", "little"), 1
+MAGIC, VERSION = memory.MAGIC_BUNDLE, memory.VERSION_BUNDLE
 MEMBERS = ("kernel", "dtb", "cmdline", "jobs", "vectors", "rootfs")
 """Names of members, all optional here; whoever unpacks says what is needed.
 
 ``kernel``: an arm64 Image. ``rootfs``: its initrd. ``dtb``: a device tree to be used
 instead of the one that the payload was entered with. ``cmdline``: UTF-8 text.
-``jobs``: JSON text, for people and for the host. ``vectors``: a table for the slot.
+``jobs``: a batch, see :mod:`hilagent.payload.batch`: the payload does it, without a line.
+``vectors``: a table for the slot.
 In this order: a kernel that retained its initrd has the end of the bundle already.
 """
 ALIGN = 4096
-HEAD_BYTES = 512
+HEAD_BYTES = memory.BUNDLE_HEAD_BYTES
 """The head and every entry stand within these first bytes."""
 
-_HEAD = struct_of("head", "u64 magic", "u32 version", "u32 count", "u64 size", "u32 crc", "u32 x")
-_ENTRY = struct_of("entry", "u8 name[16]", "u64 offset", "u64 size", "u32 crc", "u32 x")
+_HEAD, _ENTRY = memory.BUNDLE, memory.BUNDLE_ENTRY
 assert _HEAD.size + len(MEMBERS) * _ENTRY.size <= HEAD_BYTES
 
 

@@ -21,6 +21,7 @@ import enum
 import struct
 from collections.abc import Mapping
 
+from . import memory
 from .packed import C_TYPES, CODES, Struct, struct_of
 
 VERSION = 1
@@ -301,10 +302,12 @@ BOOT = struct_of("boot", "u64 addr", "u64 x0", "u64 x1", "u64 x2", "u64 x3", "u3
 STRUCTS: tuple[Struct, ...] = (
     HEAD, HELLO, ACCESS, FAULT, CPU_INFO, VECTORS, JOB, JOB_STATUS, JOB_PART, SIG,
     SWEEP_RESULT, FRAME, CALL_RESULT, BOOT,
+    memory.BUNDLE, memory.BUNDLE_ENTRY, memory.BATCH, memory.RESULTS,
 )  # fmt: skip
 ENUMS: Mapping[str, type[enum.IntEnum] | type[enum.IntFlag]] = {
     "KIND": Kind, "OP": Op, "EVENT": Event, "STATUS": Status, "JOBKIND": Job, "JOB": JobState,
     "CPU": CpuState, "ORIGIN": Origin, "SEEN": Seen, "TARGET": Target, "JOBFLAG": JobFlag,
+    "BATCHEND": memory.BatchEnd,
 }  # fmt: skip
 
 
@@ -344,6 +347,7 @@ def _constants() -> dict[str, int]:
         "WIRE_MAX_SIGS": MAX_SIGS, "WIRE_MAX_RUNS": MAX_RUNS,
         "WIRE_FRAMES_OFFSET": FRAMES_OFFSET, "WIRE_NSYS": len(SYSREGS),
         "WIRE_NID": len(ID_REGS), "WIRE_NENTRY": len(ENTRY_REGS),
+        **{name: value for name, value in vars(memory).items() if isinstance(value, int)},
     }  # fmt: skip
     for prefix, members in ENUMS.items():
         out |= {f"{prefix}_{member.name}": int(member) for member in members}
@@ -352,6 +356,8 @@ def _constants() -> dict[str, int]:
         offset = 0
         out[f"SIZEOF_{item.name.upper()}"] = item.size
         for name, kind, count in item.fields:
-            out[f"{item.name.upper()}_{name.upper()}"] = offset
+            constant = f"{item.name.upper()}_{name.upper()}"
+            assert constant not in out, constant
+            out[constant] = offset
             offset += struct.calcsize("<" + CODES[kind]) * count
     return out

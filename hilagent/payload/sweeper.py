@@ -22,6 +22,22 @@ Progress = Callable[[float], None]
 Arrived = Callable[[int, SweepPass], None]
 
 
+def checked_pass(request: SweepRequest, job: int, head: facts.SweepHead, rest: bytes) -> SweepPass:
+    """Return the pass. Raises `errors.LinkError` where it is not what ``request`` asked."""
+    swept = facts.sweep_pass(head, rest, swept=request.swept)
+    asked = (
+        request.cpu, request.origin, request.pass_no, request.first, request.count,
+        request.seed, job,
+    )  # fmt: skip
+    got = (
+        swept.cpu, swept.origin, swept.pass_no, head.fields["first"], swept.count,
+        swept.seed, swept.job,
+    )  # fmt: skip
+    if asked != got:
+        raise errors.LinkError(f"sweep result: asked for {asked}, got {got}")
+    return swept
+
+
 class Sweeper:
     """Schedules requests over the CPUs.
 
@@ -126,17 +142,7 @@ class Sweeper:
         size = wire.SWEEP_RESULT.size
         head = facts.sweep_head(self._jobs.result(ended, 0, size))
         rest = self._jobs.result(ended, size, head.rest_size) if head.rest_size else b""
-        swept = facts.sweep_pass(head, rest, swept=request.swept)
-        asked = (
-            request.cpu, request.origin, request.pass_no, request.first, request.count,
-            request.seed, ended.job,
-        )  # fmt: skip
-        got = (
-            swept.cpu, swept.origin, swept.pass_no, head.fields["first"], swept.count,
-            swept.seed, swept.job,
-        )  # fmt: skip
-        if asked != got:
-            raise errors.LinkError(f"sweep result: asked for {asked}, got {got}")
+        swept = checked_pass(request, ended.job, head, rest)
         self._newest[request.cpu] = (swept, ended, head.fields["frames"])
         return swept
 

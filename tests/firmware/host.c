@@ -101,6 +101,8 @@ static void read_tree(const uint8_t *in, uint32_t size)
 		put_u64(facts.cpu[i].release);
 		put_u32(facts.cpu[i].enable);
 	}
+	put_u64(facts.initrd);
+	put_u64(facts.initrd_end);
 }
 
 /* kind, shift, width, big_endian, then 256 bytes that are its registers; what each call said. */

@@ -65,6 +65,7 @@ class Facts:
     uart: tuple[int, int, int, int]  # kind, shift, width, base
     big_endian: int
     cpus: list[tuple[int, int, int]]  # MPIDR, release address, enable method
+    initrd: tuple[int, int]  # start, end
 
 
 def tree(stdout: str = "/pl011@9000000", method: str = "smc") -> bytes:
@@ -108,7 +109,8 @@ def facts(host: Host, raw: bytes) -> Facts | None:
     count = struct.unpack_from("<I", answer, at + 36)[0]
     cpus = [struct.unpack_from("<QQI", answer, at + 40 + 20 * i) for i in range(count)]
     uart = (kind, shift, width, base)
-    return Facts(memory, reserved, conduit, cpu_on, old, uart, big, cpus)
+    initrd = struct.unpack_from("<QQ", answer, at + 40 + 20 * count)
+    return Facts(memory, reserved, conduit, cpu_on, old, uart, big, cpus, initrd)
 
 
 def test_memory_reservations_cpus_and_psci_are_found(host: Host) -> None:
@@ -118,6 +120,25 @@ def test_memory_reservations_cpus_and_psci_are_found(host: Host) -> None:
     assert found.reserved == [(0x48000000, 0x10000), (0x5E000000, 0x100000)]
     assert (found.conduit, found.cpu_on, found.psci_old) == (1, 0xC4000003, 0)
     assert found.cpus == [(0, 0, 1), (0x101, 0x1_000000D8, 2), (3, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "initrd"),
+    [
+        ({}, (0, 0)),
+        ({"linux,initrd-start": 0x48000000, "linux,initrd-end": 0x48001234},
+         (0x48000000, 0x48001234)),
+        ({"linux,initrd-start": [8, 0x1000], "linux,initrd-end": [8, 0x2000]},
+         (0x8_00001000, 0x8_00002000)),
+        ({"linux,initrd-start": b"", "linux,initrd-end": bytes(12)}, (0, 0)),
+    ],
+)  # fmt: skip
+def test_an_initrd_is_found_in_one_cell_or_two(
+    host: Host, chosen: blob.Node, initrd: tuple[int, int]
+) -> None:
+    found = facts(host, blob.build({**CELLS_64, "chosen": chosen}))
+    assert found is not None
+    assert found.initrd == initrd
 
 
 @pytest.mark.parametrize(

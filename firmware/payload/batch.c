@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests from memory instead of a line (see memory.py): they came along in the bundle,
+ * as the initrd of a kexec, and the replies go behind them. CPU 0 does them in their order
+ * by the same functions as link.c does, and says nothing to anybody.
+ */
+#include "arch.h"
+#include "cache.h"
+#include "crc32.h"
+#include "line.h"
+#include "mem.h"
+#include "payload.h"
+
+#define LOOK_US 200 /* between two looks at a job */
+#define ALIGNED(size) (((size) + BATCH_ALIGN - 1) & ~(uint32_t)(BATCH_ALIGN - 1))
+
+static struct {
+	const struct wire_batch *head; /* null: there is none */
+	const uint8_t *next, *end; /* requests */
+	uint8_t *replies; /* where the next one goes */
+	uint8_t *room_end;
+	const uint8_t *vectors; /* for the slot */
+	uint64_t vectors_size;
+	struct wire_results results;
+	struct request rq;
+	struct reply rp;
+} batch;
+
+/* The CRC of a structure whose last word holds it, and of what follows. */
+static uint32_t crc_of(const void *head, uint32_t size, const void *rest, uint32_t rest_size)
+{
+	uint32_t none = 0, crc = crc32_update(0, head, size - sizeof(none));
+
+	crc = crc32_update(crc, &none, sizeof(none));
+	return crc32_update(crc, rest, rest_size);
+}
+
+static int is_bundle(const struct wire_bundle *head, uint64_t size)
+{
+	static struct wire_bundle copy;
+	uint32_t most = (BUNDLE_HEAD_BYTES - SIZEOF_BUNDLE) / SIZEOF_BUNDLE_ENTRY, crc;
+
+	if (head->magic != MAGIC_BUNDLE || head->version != VERSION_BUNDLE || head->size != size ||
+	    head->count > most)
+		return 0;
+	copy = *head;
+	copy.crc = 0;
+	crc = crc32_update(0, &copy, sizeof(copy));
+	return crc32_update(crc, head + 1, BUNDLE_HEAD_BYTES - SIZEOF_BUNDLE) == head->crc;
+}
+
+/* Where a member of a good bundle is, clean in every cache; null if it has none. */
+static const void *member(const struct wire_bundle *head, const char *name, uint64_t *size)
+{
+	const struct wire_bundle_entry *entry = (const void *)(head + 1);
+
+	for (uint32_t i = 0; i < head->count; i++, entry++) {
+		if (!text_equal((const char *)entry->name, name))
+			continue;
+		if (entry->offset & 7 || entry->offset > head->size ||
+		    entry->size > head->size - entry->offset)
+			return NULL;
+		*size = entry->size;
+		cache_before_write((const uint8_t *)head + entry->offset, entry->size);
+		return (const uint8_t *)head + entry->offset;
+	}
+	return NULL;
+}
+
+/* Under guard_call: nobody has said that anything is there. */
+static uint64_t find(uint64_t start, uint64_t size, uint64_t unused, uint64_t unused2)
+{
+	const struct wire_bundle *bundle = (const void *)start;
+	const struct wire_batch *head;
+	uint64_t room;
+
+	(void)unused;
+	(void)unused2;
+	cache_before_write(bundle, BUNDLE_HEAD_BYTES); /* only to clean */
+	if (!is_bundle(bundle, size))
+		return 0;
+	batch.vectors = member(bundle, "vectors", &batch.vectors_size);
+	head = member(bundle, "jobs", &room);
+	if (!head || room < SIZEOF_BATCH + SIZEOF_RESULTS || head->magic != MAGIC_BATCH ||
+	    head->version != VERSION_BATCH || head->size & 7 || head->room < SIZEOF_RESULTS ||
+	    (uint64_t)head->size + head->room != room - SIZEOF_BATCH ||
+	    crc_of(head, SIZEOF_BATCH, head + 1, head->size) != head->crc)
+		return 0;
+	batch.next = (const uint8_t *)(head + 1);
+	batch.end = batch.next + head->size;
+	batch.replies = (uint8_t *)batch.end + SIZEOF_RESULTS;
+	batch.room_end = (uint8_t *)batch.end + head->room;
+	batch.head = head;
+	return 1;
+}
+
+uint32_t batch_find(struct pcpu *self)
+{
+	uint64_t size = facts.initrd_end - facts.initrd, found = 0;
+
+	if (!facts.initrd || facts.initrd & 7 || size < BUNDLE_HEAD_BYTES ||
+	    !is_ram(facts.initrd, size))
+		return 0;
+	if (guard_call(self, find, facts.initrd, size, 0, 0, &found))
+		return 0;
+	return found && batch.head;
+}
+
+/* Nobody can ask twice: the answer is waited for as long as the job gets on. */
+static uint32_t gets_on(uint32_t cpu)
+{
+	struct wire_job_status was, is;
+	uint64_t since = now();
+
+	for (jobs_status(cpu, &was);; line_rest(LOOK_US)) {
+		fatal_watch();
+		jobs_status(cpu, &is);
+		if (is.state != JOB_RUNNING)
+			return 1;
+		if (is.at != was.at || is.done != was.done) {
+			was = is;
+			since = now();
+		} else if (now() - since > batch.head->hang_s * ticks_per_second()) {
+			return 0;
+		}
+	}
+}
+
+/* What the host can't know before: it asks for the most, and gets what a sweep has filled. */
+static void cut_part(struct wire_job_part *part)
+{
+	const struct wire_sweep_result *sweep;
+	const struct pcpu *p = pcpu_of(part->cpu);
+	uint32_t end = lab_result_size(p);
+
+	sweep = (const void *)(pcpu_area(p) + PCPU_RESULT);
+	if (p->mail.job.kind == JOBKIND_SWEEP && p->job_state == JOB_DONE) {
+		end = WIRE_FRAMES_OFFSET + sweep->frames * 2 * SIZEOF_FRAME;
+		if (part->offset < WIRE_FRAMES_OFFSET)
+			end = SIZEOF_SWEEP_RESULT + sweep->sigs * SIZEOF_SIG +
+			      sweep->runs * (uint32_t)sizeof(uint32_t);
+	}
+	if (part->offset > end)
+		part->offset = end;
+	if (part->size > end - part->offset)
+		part->size = end - part->offset;
+}
+
+/* Leaves the next request in batch.rq; 0 if what stands there is none. */
+static const struct wire_head *take(void)
+{
+	const struct wire_head *head = (const void *)batch.next;
+	uint64_t left = (uint64_t)(batch.end - batch.next);
+
+	if (left < SIZEOF_HEAD || head->size > WIRE_MAX_BODY ||
+	    left < ALIGNED(SIZEOF_HEAD + head->size) || head->kind != KIND_REQUEST ||
+	    head->run_id != batch.head->run_id)
+		return NULL;
+	batch.next += ALIGNED(SIZEOF_HEAD + head->size);
+	batch.rq.op = head->op;
+	batch.rq.size = head->size;
+	memset(batch.rq.body, 0, sizeof(batch.rq.body));
+	memcpy(batch.rq.body, head + 1, head->size);
+	return head;
+}
+
+/* The vectors came along; whether they are those that are meant is lab_vectors' to say. */
+static void fill_slot(void)
+{
+	if (!batch.vectors || batch.vectors_size > SLOT_SIZE || jobs_any_running())
+		return;
+	cache_before_write(lab_slot, SLOT_SIZE);
+	memcpy(lab_slot, batch.vectors, batch.vectors_size);
+	cache_code_written(lab_slot, SLOT_SIZE);
+}
+
+static uint32_t answer(struct pcpu *self, const struct wire_head *asked)
+{
+	static uint8_t packet[PACKET_MAX + 8] __attribute__((aligned(8)));
+	uint32_t cpu = *(const uint32_t *)batch.rq.body, size, status, end = BATCHEND_DONE;
+
+	if (asked->op == OP_JOB_STATUS && cpu < boot.cpus && !gets_on(cpu))
+		end = BATCHEND_STUCK;
+	if (asked->op == OP_JOB_RESULT && cpu < boot.cpus)
+		cut_part((struct wire_job_part *)batch.rq.body);
+	if (asked->op == OP_VECTORS &&
+	    ((const struct wire_vectors *)batch.rq.body)->target == TARGET_SLOT)
+		fill_slot();
+	batch.rp = (struct reply){ .body = packet + SIZEOF_HEAD };
+	status = asked->op == OP_LINK_MOVE ? STATUS_REFUSED : ops_do(self, &batch.rq, &batch.rp);
+	*(struct wire_head *)packet = (struct wire_head){
+		.kind = KIND_REPLY,
+		.op = asked->op,
+		.seq = asked->seq,
+		.status = (uint16_t)status,
+		.boot_id = boot.id,
+		.run_id = batch.head->run_id,
+	};
+	if (status != STATUS_OK)
+		batch.rp.after = AFTER_NOTHING;
+	size = frame_finish(packet, batch.rp.size);
+	if ((uint64_t)(batch.room_end - batch.replies) < ALIGNED(size)) {
+		batch.rp.after = AFTER_NOTHING;
+		return BATCHEND_FULL;
+	}
+	memset(packet + size, 0, ALIGNED(size) - size);
+	memcpy(batch.replies, packet, ALIGNED(size));
+	batch.replies += ALIGNED(size);
+	batch.results.count++;
+	return end;
+}
+
+/* The replies count from here on: before this they have no head. */
+static void seal(uint32_t end)
+{
+	uint8_t *start = (uint8_t *)batch.end;
+	struct wire_results *results = &batch.results;
+
+	results->magic = MAGIC_RESULTS;
+	results->run_id = batch.head->run_id;
+	results->boot_id = boot.id;
+	results->size = (uint32_t)(batch.replies - start) - SIZEOF_RESULTS;
+	results->end = end;
+	results->asked = batch.head->crc;
+	results->crc = crc_of(results, SIZEOF_RESULTS, start + SIZEOF_RESULTS, results->size);
+	memcpy(start, results, SIZEOF_RESULTS);
+	cache_after_write(start, batch.head->room);
+}
+
+/* After a bad end only a way out is taken: RESET or POWEROFF; another image would not be safe. */
+void batch_run(struct pcpu *self)
+{
+	uint32_t end = BATCHEND_DONE;
+
+	cache_before_write(batch.end, batch.head->room);
+	memset((uint8_t *)batch.end, 0, SIZEOF_RESULTS);
+	for (uint32_t i = 0; i < batch.head->count && end != BATCHEND_BROKEN; i++) {
+		const struct wire_head *asked = take();
+		enum after after = AFTER_NOTHING;
+
+		if (!asked) {
+			end = BATCHEND_BROKEN;
+		} else if (end == BATCHEND_DONE) {
+			end = answer(self, asked);
+			after = batch.rp.after;
+		} else if (psci_can_reset()) {
+			after = asked->op == OP_RESET    ? AFTER_RESET :
+				asked->op == OP_POWEROFF ? AFTER_POWEROFF :
+							   AFTER_NOTHING;
+		}
+		if (after == AFTER_JOB)
+			jobs_run_own(self);
+		if (after < AFTER_BOOT)
+			continue;
+		seal(end);
+		if (after == AFTER_BOOT)
+			leave_boot(&batch.rp.boot);
+		psci_system(self, after == AFTER_POWEROFF);
+	}
+	seal(end);
+	for (;;)
+		wfe();
+}
