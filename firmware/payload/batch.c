@@ -19,8 +19,8 @@ static struct {
 	const uint8_t *next, *end; /* requests */
 	uint8_t *replies; /* where the next one goes */
 	uint8_t *room_end;
-	const uint8_t *vectors; /* for the slot */
-	uint64_t vectors_size;
+	const struct wire_bundle *bundle;
+	const struct wire_next *go; /* the kernel is in its place: it gets the results */
 	struct wire_results results;
 	struct request rq;
 	struct reply rp;
@@ -49,9 +49,10 @@ static int is_bundle(const struct wire_bundle *head, uint64_t size)
 	return crc32_update(crc, head + 1, BUNDLE_HEAD_BYTES - SIZEOF_BUNDLE) == head->crc;
 }
 
-/* Where a member of a good bundle is, clean in every cache; null if it has none. */
-static const void *member(const struct wire_bundle *head, const char *name, uint64_t *size)
+/* A member of a good bundle, clean in every cache; null if it has none of that name. */
+static const struct wire_bundle_entry *member(const char *name)
 {
+	const struct wire_bundle *head = batch.bundle;
 	const struct wire_bundle_entry *entry = (const void *)(head + 1);
 
 	for (uint32_t i = 0; i < head->count; i++, entry++) {
@@ -60,30 +61,36 @@ static const void *member(const struct wire_bundle *head, const char *name, uint
 		if (entry->offset & 7 || entry->offset > head->size ||
 		    entry->size > head->size - entry->offset)
 			return NULL;
-		*size = entry->size;
 		cache_before_write((const uint8_t *)head + entry->offset, entry->size);
-		return (const uint8_t *)head + entry->offset;
+		return entry;
 	}
 	return NULL;
+}
+
+static const void *start_of(const struct wire_bundle_entry *entry)
+{
+	return (const uint8_t *)batch.bundle + entry->offset;
 }
 
 /* Under guard_call: nobody has said that anything is there. */
 static uint64_t find(uint64_t start, uint64_t size, uint64_t unused, uint64_t unused2)
 {
-	const struct wire_bundle *bundle = (const void *)start;
+	const struct wire_bundle_entry *jobs;
 	const struct wire_batch *head;
-	uint64_t room;
 
 	(void)unused;
 	(void)unused2;
-	cache_before_write(bundle, BUNDLE_HEAD_BYTES); /* only to clean */
-	if (!is_bundle(bundle, size))
+	batch.bundle = (const void *)start;
+	cache_before_write(batch.bundle, BUNDLE_HEAD_BYTES); /* only to clean */
+	if (!is_bundle(batch.bundle, size))
 		return 0;
-	batch.vectors = member(bundle, "vectors", &batch.vectors_size);
-	head = member(bundle, "jobs", &room);
-	if (!head || room < SIZEOF_BATCH + SIZEOF_RESULTS || head->magic != MAGIC_BATCH ||
-	    head->version != VERSION_BATCH || head->size & 7 || head->room < SIZEOF_RESULTS ||
-	    (uint64_t)head->size + head->room != room - SIZEOF_BATCH ||
+	jobs = member("jobs");
+	if (!jobs || jobs->size < SIZEOF_BATCH + SIZEOF_RESULTS)
+		return 0;
+	head = start_of(jobs);
+	if (head->magic != MAGIC_BATCH || head->version != VERSION_BATCH || head->size & 7 ||
+	    head->room < SIZEOF_RESULTS ||
+	    (uint64_t)head->size + head->room != jobs->size - SIZEOF_BATCH ||
 	    crc_of(head, SIZEOF_BATCH, head + 1, head->size) != head->crc)
 		return 0;
 	batch.next = (const uint8_t *)(head + 1);
@@ -167,11 +174,67 @@ static const struct wire_head *take(void)
 /* The vectors came along; whether they are those that are meant is lab_vectors' to say. */
 static void fill_slot(void)
 {
-	if (!batch.vectors || batch.vectors_size > SLOT_SIZE || jobs_any_running())
+	const struct wire_bundle_entry *vectors = member("vectors");
+
+	if (!vectors || vectors->size > SLOT_SIZE || jobs_any_running())
 		return;
 	cache_before_write(lab_slot, SLOT_SIZE);
-	memcpy(lab_slot, batch.vectors, batch.vectors_size);
+	memcpy(lab_slot, start_of(vectors), vectors->size);
 	cache_code_written(lab_slot, SLOT_SIZE);
+}
+
+static int meet(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
+	return a < b + b_size && b < a + a_size;
+}
+
+/* Puts a member where the host has found room; whether it stands there whole. */
+static uint32_t put(const char *name, uint64_t to, uint64_t room)
+{
+	const struct wire_bundle_entry *entry = member(name);
+
+	if (!room)
+		return !entry;
+	if (!entry || entry->size > room || to & 0xfff || !is_ram(to, room) ||
+	    meet(to, room, (uint64_t)_head, (uint64_t)(_end - _head)) ||
+	    meet(to, room, (uint64_t)batch.bundle, batch.bundle->size))
+		return 0;
+	cache_before_write((void *)to, room);
+	memcpy((void *)to, start_of(entry), entry->size);
+	cache_code_written((void *)to, entry->size);
+	return crc32_update(0, (const void *)to, entry->size) == entry->crc;
+}
+
+static uint32_t prepare_next(struct pcpu *self, struct reply *rp)
+{
+	const struct wire_next *to = (const void *)batch.rq.body;
+
+	if (batch.rq.size != SIZEOF_NEXT || to->results & 7 || to->results > to->dtb_size ||
+	    to->results_size > to->dtb_size - to->results)
+		return STATUS_BAD_ARG;
+	if (meet(to->image, to->image_size, to->rootfs, to->rootfs_size) ||
+	    meet(to->image, to->image_size, to->dtb, to->dtb_size) ||
+	    meet(to->rootfs, to->rootfs_size, to->dtb, to->dtb_size) ||
+	    !put("kernel", to->image, to->image_size) ||
+	    !put("rootfs", to->rootfs, to->rootfs_size) || !put("dtb", to->dtb, to->dtb_size))
+		return STATUS_FAILED;
+	batch.go = to;
+	rp->boot = (struct wire_boot){ .addr = to->image, .x0 = to->dtb, .el = 2 };
+	rp->after = AFTER_BOOT;
+	return leave_check(self, &rp->boot);
+}
+
+/* Into the property that the next kernel shows to whoever asks it. */
+static void hand_on(void)
+{
+	uint32_t size = SIZEOF_RESULTS + batch.results.size;
+	uint64_t at = batch.go->dtb + batch.go->results;
+
+	if (size > batch.go->results_size)
+		return;
+	cache_before_write((void *)at, size);
+	memcpy((void *)at, batch.end, size);
+	cache_after_write((void *)at, size);
 }
 
 static uint32_t answer(struct pcpu *self, const struct wire_head *asked)
@@ -187,7 +250,12 @@ static uint32_t answer(struct pcpu *self, const struct wire_head *asked)
 	    ((const struct wire_vectors *)batch.rq.body)->target == TARGET_SLOT)
 		fill_slot();
 	batch.rp = (struct reply){ .body = packet + SIZEOF_HEAD };
-	status = asked->op == OP_LINK_MOVE ? STATUS_REFUSED : ops_do(self, &batch.rq, &batch.rp);
+	if (asked->op == OP_NEXT)
+		status = prepare_next(self, &batch.rp);
+	else if (asked->op == OP_LINK_MOVE)
+		status = STATUS_REFUSED;
+	else
+		status = ops_do(self, &batch.rq, &batch.rp);
 	*(struct wire_head *)packet = (struct wire_head){
 		.kind = KIND_REPLY,
 		.op = asked->op,
@@ -253,6 +321,8 @@ void batch_run(struct pcpu *self)
 		if (after < AFTER_BOOT)
 			continue;
 		seal(end);
+		if (after == AFTER_BOOT && batch.go)
+			hand_on();
 		if (after == AFTER_BOOT)
 			leave_boot(&batch.rp.boot);
 		psci_system(self, after == AFTER_POWEROFF);

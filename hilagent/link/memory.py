@@ -51,3 +51,11 @@ RESULTS = struct_of(
 """``count`` replies in ``size`` bytes follow, packets as on the line, aligned likewise. ``asked``:
 ``batch.crc`` of what they answer. ``crc`` as in the batch. Written last: until then
 there is no magic."""
+
+NEXT = struct_of(
+    "next", "u64 image", "u64 image_size", "u64 rootfs", "u64 rootfs_size", "u64 dtb",
+    "u64 dtb_size", "u32 results", "u32 results_size",
+)  # fmt: skip
+"""Addresses for the bundle's ``kernel``, ``rootfs`` and ``dtb``, and how much is free there
+(0: that member is not there). The results go into the tree, ``results`` bytes from its
+start, where ``results_size`` bytes are kept for them."""

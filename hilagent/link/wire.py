@@ -60,6 +60,7 @@ class Op(enum.IntEnum):
     CPU_STOP = (
         17  # u32 cpu: an idle CPU is switched off (PSCI), or penned; CPU_START brings it back
     )
+    NEXT = 18  # next: start the bundle's kernel with the results; in a batch only, as its last
 
 
 class Event(enum.IntEnum):
@@ -302,7 +303,7 @@ BOOT = struct_of("boot", "u64 addr", "u64 x0", "u64 x1", "u64 x2", "u64 x3", "u3
 STRUCTS: tuple[Struct, ...] = (
     HEAD, HELLO, ACCESS, FAULT, CPU_INFO, VECTORS, JOB, JOB_STATUS, JOB_PART, SIG,
     SWEEP_RESULT, FRAME, CALL_RESULT, BOOT,
-    memory.BUNDLE, memory.BUNDLE_ENTRY, memory.BATCH, memory.RESULTS,
+    memory.BUNDLE, memory.BUNDLE_ENTRY, memory.BATCH, memory.RESULTS, memory.NEXT,
 )  # fmt: skip
 ENUMS: Mapping[str, type[enum.IntEnum] | type[enum.IntFlag]] = {
     "KIND": Kind, "OP": Op, "EVENT": Event, "STATUS": Status, "JOBKIND": Job, "JOB": JobState,

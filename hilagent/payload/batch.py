@@ -20,18 +20,23 @@ the most there can be and gets what there is.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import secrets
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from hilagent import errors
+from hilagent.deploy import devicetree
+from hilagent.deploy.devicetree import Tree
 from hilagent.link import frame, memory, wire
 from hilagent.link.packed import Struct
 from hilagent.result import CpuFacts, Exchange, Sig, SweepPass
 
 from . import facts
 from .channel import fault_of, numbers
+from .places import Places, Sizes
 from .sweep import SweepRequest
 from .sweeper import Want, checked_pass
 from .trouble import Place, Refused, status_name
@@ -39,7 +44,11 @@ from .trouble import Place, Refused, status_name
 _COMPACT = wire.SWEEP_RESULT.size + wire.MAX_SIGS * wire.SIG.size + wire.MAX_RUNS * 4
 _CRC_SIZE = 4
 _PAIR = 2 * wire.FRAME.size
-_LEAVE = frozenset({wire.Op.RESET, wire.Op.POWEROFF, wire.Op.BOOT})
+_RESETS = frozenset({wire.Op.RESET, wire.Op.POWEROFF})
+_LEAVE = _RESETS | {wire.Op.BOOT, wire.Op.NEXT}
+_ROOM_MOST = 0x180000  # a kernel takes no tree of more than 2 MiB
+PROPERTY = "hilagent,results"
+"""Of /chosen, in the tree of the kernel that comes next."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class Batch:
     _sweeps: list[_Sweep] = field(default_factory=list)
     _cpus: dict[int, int] = field(default_factory=dict)
     _jobs: dict[int, int] = field(default_factory=dict)
+    _kept: int = 0  # bytes for results in the next kernel's tree
 
     def __post_init__(self) -> None:
         self.ask(wire.Op.HELLO, reply=wire.HELLO.size)
@@ -90,7 +100,8 @@ class Batch:
         Raises:
             errors.UsageError: one before it leaves the payload.
         """
-        if self._asked and self._asked[-1].op in _LEAVE:
+        last = self._asked[-1].op if self._asked else 0
+        if last in _LEAVE and not (last == wire.Op.NEXT and op in _RESETS):
             raise errors.UsageError("nothing is done after the payload has been left")
         self._asked.append(_Asked(op, body, max(reply, wire.FAULT.size)))
         return len(self._asked) - 1
@@ -131,7 +142,7 @@ class Batch:
             self._sweeps.append(_Sweep(request, job, status, compact, frames))
 
     def leave(self, op: wire.Op) -> None:
-        """End by RESET or POWEROFF."""
+        """End by RESET or POWEROFF; behind `next_kernel` it is done where that was refused."""
         self.ask(op)
 
     def pack(self) -> bytes:
@@ -145,13 +156,45 @@ class Batch:
             for number, asked in enumerate(self._asked, 1)
         )
         body = b"".join(_padded(packet[:-_CRC_SIZE]) for packet in packets)
-        sizes = (wire.HEAD.size + asked.reply + _CRC_SIZE for asked in self._asked)
-        room = memory.RESULTS.size + sum(size + -size % memory.BATCH_ALIGN for size in sizes)
+        room = self._room()
         head = memory.BATCH.pack(
             magic=memory.MAGIC_BATCH, version=memory.VERSION_BATCH, run_id=self.run_id,
             count=len(self._asked), size=len(body), room=room, hang_s=self.hang_s,
         )  # fmt: skip
         return _sealed(head + body, memory.BATCH) + bytes(room)
+
+    def next_kernel(self, tree: Tree, places: Places, sizes: Sizes) -> bytes:
+        """End by starting the bundle's kernel; return the bundle's member ``dtb`` for it.
+
+        Args:
+            tree: of that kernel; it gets the results as `PROPERTY`.
+            places, sizes: see `hilagent.payload.places.plan`. The payload refuses places
+                that meet itself or the bundle, and does not leave then.
+        """
+        index = self.ask(wire.Op.NEXT, bytes(memory.NEXT.size))
+        tree, mark = copy.deepcopy(tree), secrets.token_bytes(memory.RESULTS.size)
+        chosen = tree.node("/chosen", create=True)
+        assert chosen is not None
+        room, blob = self._room(), b""
+        self._kept = room
+        for shift in (0, 4):  # a property is aligned to 4 bytes, results are to 8
+            chosen.props[PROPERTY] = bytes(shift) + mark + bytes(room - len(mark))
+            blob = devicetree.build(tree)
+            if blob.index(mark) % memory.BATCH_ALIGN == 0:
+                break
+        where = blob.index(mark)
+        body = memory.NEXT.pack(
+            image=places.image, image_size=sizes.image, rootfs=places.initrd,
+            rootfs_size=sizes.initrd, dtb=places.dtb, dtb_size=sizes.dtb, results=where,
+            results_size=room,
+        )  # fmt: skip
+        self._asked[index] = _Asked(wire.Op.NEXT, body, wire.FAULT.size)
+        return blob[:where] + bytes(len(mark)) + blob[where + len(mark) :]
+
+    def _room(self) -> int:
+        sizes = (wire.HEAD.size + asked.reply + _CRC_SIZE for asked in self._asked)
+        most = memory.RESULTS.size + sum(size + -size % memory.BATCH_ALIGN for size in sizes)
+        return min(most, _ROOM_MOST)
 
     def read(self, found: bytes) -> Answers:
         """Return what the payload answered.
@@ -168,8 +211,24 @@ class Batch:
         asked_size = memory.BATCH.size + sent["size"]
         if found[:asked_size] != packed[:asked_size]:
             raise errors.LabError("the batch in the board's memory is not the one that was sent")
-        fields, body = _results(found[asked_size : len(packed)])
-        if (fields["run_id"], fields["asked"]) != (self.run_id, sent["crc"]):
+        return self._read(found[asked_size : len(packed)], sent["crc"])
+
+    def read_tree(self, tree: Tree) -> Answers:
+        """Return what the payload answered, by the tree of the kernel that it started.
+
+        Raises:
+            errors.LabError: see `read`.
+        """
+        chosen = tree.node("/chosen")
+        found = chosen.props.get(PROPERTY, b"") if chosen is not None else b""
+        asked = numbers(memory.BATCH.unpack(self.pack()))["crc"]
+        return self._read(
+            found[len(found) - self._kept :] if self._kept <= len(found) else b"", asked
+        )
+
+    def _read(self, found: bytes, asked: int) -> Answers:
+        fields, body = _results(found)
+        if (fields["run_id"], fields["asked"]) != (self.run_id, asked):
             raise errors.LabError(
                 f"results of run {fields['run_id']:#x}, not of {self.run_id:#x}: of an earlier boot"
             )
@@ -203,7 +262,8 @@ class Batch:
             ):
                 raise errors.LabError(f"reply {number} of the batch answers another request")
             out.append(packet)
-        whole = fields["end"] != memory.BatchEnd.DONE or len(out) == len(self._asked)
+        left = bool(out) and out[-1].op == wire.Op.NEXT and out[-1].status == wire.Status.OK
+        whole = fields["end"] != memory.BatchEnd.DONE or len(out) == len(self._asked) or left
         if len(out) != fields["count"] or not whole:
             raise errors.LabError(f"{len(out)} replies to {len(self._asked)} requests")
         return out

@@ -6,23 +6,33 @@ What the board's memory holds in the end is read from the file behind it.
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import os
+import re
+import secrets
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from hilagent import abi, errors, probe
 from hilagent.build.payload import build_payload
+from hilagent.build.rootfs import build_rootfs
 from hilagent.clock import Deadline
-from hilagent.deploy import bundle
+from hilagent.deploy import bundle, devicetree
+from hilagent.deploy.devicetree import Tree
 from hilagent.link import memory, wire
 from hilagent.payload import Refused, connect
 from hilagent.payload.batch import Answers, Batch
+from hilagent.payload.places import Places, Sizes
 from hilagent.probe import Judgement, Lab
 from hilagent.session.subject import Subject, resolve
 from hilagent.testing import StreamLine
 from hilagent.transport.base import FdStream
+from tests import kernels
 from tests.emulator import Emulator
+from tests.payload.circling import Board as Circling
 
 pytestmark = pytest.mark.hil
 
@@ -30,6 +40,8 @@ MIB, CPUS = 512, (0, 1)
 INITRD_AT = 128 << 20  # in the memory; QEMU's hw/arm/boot.c: half of it, at most so far
 PROFILE = abi.load("iss-2015")
 RUN = 0x1234
+MACHINE = ["-M", "virt,virtualization=on", "-cpu", "cortex-a57", "-smp", "2", "-m", str(MIB)]
+PLACES = Places(image=0x50000000, initrd=0x56000000, dtb=0x5C000000)
 
 
 class Board(Emulator):
@@ -52,8 +64,7 @@ class Board(Emulator):
 class Alone:
     """A board that was given a bundle, did it, and switched itself off."""
 
-    def __init__(self, folder: Path, members: dict[str, bytes]) -> None:
-        packed = bundle.pack(members)
+    def __init__(self, folder: Path, packed: bytes) -> None:
         file = folder / "bundle"
         file.write_bytes(packed)
         with Board(folder, "-initrd", file) as board:
@@ -66,7 +77,7 @@ class Alone:
 
 
 def lone(folder: Path, batch: Batch, vectors: bytes = b"") -> Answers:
-    done = Alone(folder, {"jobs": batch.pack(), "vectors": vectors})
+    done = Alone(folder, bundle.pack({"jobs": batch.pack(), "vectors": vectors}))
     assert done.said == b""
     return batch.read(done.jobs)
 
@@ -168,3 +179,92 @@ def test_a_damaged_batch_is_not_begun(tmp_path: Path) -> None:
     with Board(tmp_path, "-initrd", file) as board:
         assert board.serial.recv(64)
     board.memory.unlink()
+
+
+class Home(Circling):
+    """A board that starts with the payload; the kernel that comes after it has the line."""
+
+    def __init__(self, folder: Path, packed: bytes) -> None:
+        (folder / "bundle").write_bytes(packed)
+        start = ["-kernel", str(build_payload().image), "-initrd", str(folder / "bundle")]
+        super().__init__(folder, [*MACHINE, *start], [])
+
+    def tree(self) -> Tree:
+        """Return the kernel's own tree, as it shows it."""
+        mark = self.line.position
+        self.shell("base64 /sys/firmware/fdt")
+        said = self.console.cut(mark, 4 << 20)[1]
+        lines = [line for line in said.split(b"\r\n") if re.fullmatch(rb"[A-Za-z0-9+/=]+", line)]
+        return devicetree.parse(base64.b64decode(b"".join(lines)))
+
+
+def homing(folder: Path, batch: Batch, run: str, places: Places = PLACES) -> bytes:
+    """Return the bundle whose batch ends in a kernel with ``run``, or in POWEROFF."""
+    dump = folder / "virt.dtb"
+    argv = ["qemu-system-aarch64", *MACHINE, "-display", "none", "-nodefaults"]
+    argv[2] += f",dumpdtb={dump}"
+    subprocess.run(argv, check=True, capture_output=True)
+    tree = devicetree.parse(dump.read_bytes())
+    image, rootfs = kernels.built().image.read_bytes(), build_rootfs().archive.read_bytes()
+    size = int.from_bytes(image[16:24], "little")
+    chosen = tree.node("/chosen", create=True)
+    assert chosen is not None
+    chosen.props["bootargs"] = f"console=ttyAMA0 hilagent.run={run}\0".encode()
+    for name, at in (("start", places.initrd), ("end", places.initrd + len(rootfs))):
+        chosen.props[f"linux,initrd-{name}"] = at.to_bytes(8, "big")
+    dtb = batch.next_kernel(tree, places, Sizes(size, 0, len(rootfs), devicetree.SIZE_MAX))
+    batch.leave(wire.Op.POWEROFF)
+    return bundle.pack({"kernel": image, "dtb": dtb, "jobs": batch.pack(), "rootfs": rootfs})
+
+
+def test_the_next_kernel_brings_the_results_home(tmp_path: Path) -> None:
+    run = secrets.token_hex(8)
+    wanted = probe.requests(PROFILE, "hyp-stub", "vectors", CPUS, sampled=True)
+    batch, other = Batch(RUN), Batch(RUN + 1)
+    for each in (batch, other):
+        each.start_cpus(CPUS)
+        each.vectors(wire.Target.HYP_STUB)
+        each.sweep(wanted)
+    packed = homing(tmp_path, batch, run)
+    with Home(tmp_path, packed) as board:
+        board.ready(run)
+        tree = board.tree()
+    answers = batch.read_tree(tree)
+    assert answers.end == memory.BatchEnd.DONE
+    found = probe.judge(PROFILE, "hyp-stub", answers.passes(), Lab(answers.cpus()), wanted=wanted)
+    assert not [cell for cell in found.cells.values() if cell.state == probe.State.BROKEN]
+    assert not found.gaps
+    homing(tmp_path, other, run)
+    with pytest.raises(errors.LabError, match="earlier boot"):
+        other.read_tree(tree)
+    with pytest.raises(errors.LabError, match="no results"):
+        batch.read_tree(devicetree.parse(bundle.unpack(packed)["dtb"]))
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        dataclasses.replace(PLACES, image=0x40200000),  # the payload is there
+        dataclasses.replace(PLACES, initrd=0x40000000 + INITRD_AT),  # and here the bundle
+        dataclasses.replace(PLACES, dtb=PLACES.image + 0x200000),
+        dataclasses.replace(PLACES, dtb=0x5FF00000),  # half of it is no RAM
+    ],
+)
+def test_a_place_that_is_taken_is_refused_and_the_board_resets(
+    places: Places, tmp_path: Path
+) -> None:
+    batch = Batch(RUN)
+    packed = homing(tmp_path, batch, "x", places)
+    answers = batch.read(Alone(tmp_path, packed).jobs)
+    with pytest.raises(Refused, match="NEXT: FAILED"):
+        answers.body(1)
+
+
+@pytest.mark.parametrize("member", ["kernel", "rootfs", "dtb"])
+def test_a_member_that_came_along_broken_is_not_started(member: str, tmp_path: Path) -> None:
+    batch = Batch(RUN)
+    packed = bytearray(homing(tmp_path, batch, "x"))
+    packed[bundle.parse_index(bytes(packed), len(packed)).entries[member].offset + 99] ^= 4
+    answers = batch.read(Alone(tmp_path, bytes(packed)).jobs)
+    with pytest.raises(Refused, match="NEXT: FAILED"):
+        answers.body(1)
