@@ -114,6 +114,7 @@ static uint32_t uart_kind(const struct dtb_at *at)
 		{ "amlogic,meson-g12a-uart", UART_MESON },
 		{ "amlogic,meson-s4-uart", UART_MESON },
 		{ "amlogic,meson-ao-uart", UART_MESON },
+		{ "ti,am654-uart", UART_OMAP },
 	};
 
 	for (uint32_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)

@@ -20,6 +20,7 @@
 #define UART_CADENCE 4
 #define UART_IMX 5
 #define UART_MESON 6
+#define UART_OMAP 7
 
 struct range {
 	uint64_t start, size;

@@ -2,7 +2,8 @@
 /*
  * PL011 (Arm DDI 0183), 16550 and DesignWare, the BCM2835 mini-UART, which is a 16550
  * with its registers 4 bytes apart, Cadence's (Zynq UltraScale+, UG1085 and UG1087), and
- * those of i.MX and Amlogic Meson (as Linux's imx.c and meson_uart.c drive them).
+ * those of i.MX, Amlogic Meson and TI's K3, a 16550 with a mode of its own (as Linux's imx.c,
+ * meson_uart.c and 8250_omap.c drive them).
  * What they differ in is where a few bits stand: a register's number is its offset >>
  * struct uart.shift.
  */
@@ -28,6 +29,11 @@
 #define LSR_OE (1u << 1) /* cleared by any read of LSR */
 #define LSR_THRE (1u << 5)
 #define LSR_TEMT (1u << 6)
+
+#define OMAP_MDR1 8
+#define OMAP_SCR 16
+#define MDR1_MODE 0x7u /* 0: a UART, 16 samples a bit; 7: off */
+#define SCR_DMA 0x7u
 
 #define CADENCE_CR 0
 #define CADENCE_ISR (0x14 >> 2)
@@ -233,6 +239,11 @@ void uart_prepare(const struct uart *u)
 		break;
 	case UART_MESON:
 		change(u, MESON_CONTROL, 0, CONTROL_ON);
+		break;
+	case UART_OMAP:
+		change(u, OMAP_SCR, SCR_DMA, 0);
+		change(u, OMAP_MDR1, MDR1_MODE, 0);
+		put(u, U16550_FCR, 1);
 		break;
 	}
 }

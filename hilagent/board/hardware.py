@@ -19,17 +19,14 @@ Name = Annotated[str, Matches(r"[a-z0-9][a-z0-9._-]{0,63}", "a name of a-z, 0-9,
 Text = Annotated[str, Length(1, 1000)]
 Address = Annotated[int, Between(0, (1 << 52) - 1)]
 
-PAYLOAD_UARTS = ("16550", "cadence", "imx", "meson", "mini", "pl011")
-"""The kinds that the payload drives (``UART_*`` of firmware/payload/facts.h)."""
-
 
 @dataclass(frozen=True)
 class Uart:
     """The UART behind the console: the device tree's ``stdout-path``.
 
     Attributes:
-        kind: of its registers; ``16550`` is what says so in its ``compatible``, ``omap``
-            the relative of it that does not.
+        kind: of its registers, ``UART_*`` of firmware/payload/facts.h; ``16550`` is what
+            says so in its ``compatible``, ``omap`` the relative of it in TI's K3.
         base: physical address of its registers.
     """
 
@@ -37,11 +34,6 @@ class Uart:
 
     kind: Literal["16550", "cadence", "imx", "meson", "mini", "omap", "pl011"]
     base: Address
-
-    @property
-    def driven(self) -> bool:
-        """Whether the payload can speak through it."""
-        return self.kind in PAYLOAD_UARTS
 
 
 @dataclass(frozen=True)

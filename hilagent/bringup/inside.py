@@ -11,7 +11,7 @@ from hilagent.payload import NoEl2
 from hilagent.result import CpuFacts
 from hilagent.session.session import cpu_name
 
-UARTS = ("none", "pl011", "16550", "mini", "cadence", "imx", "meson")
+UARTS = ("none", "pl011", "16550", "mini", "cadence", "imx", "meson", "omap")
 """By ``UART_*`` of firmware/payload/facts.h."""
 CONDUITS = ("none", "smc", "hvc")
 """By ``CONDUIT_*`` of the same."""

@@ -71,8 +71,7 @@ def _facts(board: boards_room.Board, needs: Sequence[str]) -> str:
         words.append("VHE" if payload.vhe else "no VHE")
     words.append("no PSCI" if payload.psci == "none" else f"PSCI by {payload.psci}")
     if uart is not None:
-        driven = "" if uart.driven else " (the payload has no driver for it)"
-        words.append(f"UART {uart.kind} at {uart.base:#x}{driven}")
+        words.append(f"UART {uart.kind} at {uart.base:#x}")
     return ", ".join(words)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.firmware.conftest import Host
 
-PL011, NS16550, MINI, CADENCE, IMX, MESON = 1, 2, 3, 4, 5, 6
+PL011, NS16550, MINI, CADENCE, IMX, MESON, OMAP = range(1, 8)
 NOTHING = 0xFFFFFFFF
 
 
@@ -185,3 +185,27 @@ def test_a_meson_says_what_its_status_says(
 def test_a_meson_is_switched_on_if_it_was_off(host: Host, before: int) -> None:
     registers = {STATUS: 0x500000, CONTROL: before}
     assert word(drive(host, MESON, 2, 4, registers)[3], CONTROL) == 0xB000
+
+
+MDR1, SCR = 0x20, 0x40
+
+
+def test_an_omap_says_what_a_16550_says(host: Host) -> None:
+    assert drive(host, OMAP, 2, 4, {0x14: 0x60})[:3] == (1, 1, NOTHING)
+    assert drive(host, OMAP, 2, 4, {0x14: 0})[:3] == (0, 0, NOTHING)
+    received, after = drive(host, OMAP, 2, 4, {0x00: 0x5A, 0x14: 0x03})[2:]
+    assert (received, after[0]) == (0x15A, 0xA5)
+
+
+@pytest.mark.parametrize(
+    ("mdr1", "scr", "after"),
+    [
+        (0x07, 0xC0, (0x00, 0xC0)),  # off, as after a reset
+        (0x20, 0xC7, (0x20, 0xC0)),  # its DMA engine gets no more of our bytes
+    ],
+)
+def test_an_omap_is_switched_on_if_it_was_off(
+    host: Host, mdr1: int, scr: int, after: tuple[int, int]
+) -> None:
+    found = drive(host, OMAP, 2, 4, {MDR1: mdr1, SCR: scr})[3]
+    assert (word(found, MDR1), word(found, SCR), word(found, 0x08)) == (*after, 1)
