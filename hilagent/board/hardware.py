@@ -37,6 +37,21 @@ class Uart:
 
 
 @dataclass(frozen=True)
+class Watchdog:
+    """What resets a board that has no PSCI.
+
+    Attributes:
+        kind: of its registers; ``bcm2835`` is that of the Raspberry Pi, up to the 4.
+        base: physical address of its registers.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["bcm2835"]
+    base: Address
+
+
+@dataclass(frozen=True)
 class Region:
     """A range of physical memory.
 

@@ -18,7 +18,7 @@ from hilagent.board.console import Console as Console
 from hilagent.board.console import Port, Seconds
 from hilagent.board.emulated import Firmware as Firmware
 from hilagent.board.emulated import QemuSpec as QemuSpec
-from hilagent.board.hardware import STRICT, Address, Name, Region, Text
+from hilagent.board.hardware import STRICT, Address, Name, Region, Text, Watchdog
 from hilagent.board.power import Power as Power
 from hilagent.limits import Between, Length, Matches
 
@@ -102,6 +102,7 @@ class PayloadSpec:
         entry_el: the exception level that the boot path is declared to enter at.
         psci: the conduit; ``none`` where there is no PSCI (``smc`` without
             firmware never returns).
+        watchdog: what resets a board that has no PSCI.
         vhe: whether its CPUs have the Virtualization Host Extensions.
         timeout_s: from ``booti`` to the payload's hello.
     """
@@ -110,6 +111,7 @@ class PayloadSpec:
 
     entry_el: Annotated[int, Between(1, 3)] = 2
     psci: Literal["smc", "hvc", "none"] = "none"
+    watchdog: Watchdog | None = None
     vhe: bool | None = None
     timeout_s: Seconds = 15.0
 

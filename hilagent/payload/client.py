@@ -20,6 +20,7 @@ from .sweep import DEFAULT_SEED, SweepRequest
 from .sweeper import Arrived, Progress, Sweeper, Want
 from .sysregs import encoding
 from .trouble import JobStatus, Silence
+from .watchdog import Store
 
 _WRITE_SYSREG = 1 << 31
 _SYSREG_S = 10.0
@@ -300,9 +301,25 @@ class Payload:
         body = wire.BOOT.pack(addr=addr, x0=x0, x1=x1, x2=x2, x3=x3, flags=flags, el=el)
         self._leave(wire.Op.BOOT, body, "it booted another image")
 
-    def reset(self) -> None:
-        """Reset the board. The payload is gone afterwards."""
-        self._leave(wire.Op.RESET, b"", "the board was reset")
+    def reset(self, watchdog: Sequence[Store] = ()) -> None:
+        """Reset the board. The payload is gone afterwards.
+
+        Args:
+            watchdog: what does it on a board without PSCI, see :mod:`.watchdog`.
+
+        Raises:
+            Refused: the board has no PSCI, or one too old, and no watchdog is named.
+        """
+        if not watchdog or self.hello.psci_conduit:
+            self._leave(wire.Op.RESET, b"", "the board was reset")
+            return
+        *before, last = (
+            wire.ACCESS.pack(addr=store.addr, size=4, width=4) + store.value.to_bytes(4, "little")
+            for store in watchdog
+        )
+        for body in before:
+            self._ask(wire.Op.WRITE, body)
+        self._leave(wire.Op.WRITE, last, "its watchdog resets the board")
 
     def poweroff(self) -> None:
         """Power the board off by PSCI. The payload is gone afterwards."""

@@ -74,6 +74,16 @@ class Bench(Protocol):
     def own_system(self) -> System:
         """Return the board's own system; the board has just been switched on."""
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether it is a person who switches."""
+
+    def reset(self, payload: Payload) -> bool:
+        """Let the payload reset its board; return whether it could be asked.
+
+        What comes then must still show itself.
+        """
+
     def payload(self, base: UBoot | System | None) -> Payload:
         """Load the payload, verify it, start it, and say hello; None: power started it."""
 
@@ -270,12 +280,13 @@ class Machine:
             self._enter(State.LINUX)
 
     def _power_to_base(self) -> None:
-        if self._state is not State.OFF:
-            self.off()
+        if not self._was_reset():
+            if self._state is not State.OFF:
+                self.off()
+            with self._journal.step("power on"):
+                self._enter(State.UNKNOWN)
+                self._bench.on()
         self.boots += 1
-        with self._journal.step("power on"):
-            self._enter(State.UNKNOWN)
-            self._bench.on()
         base = self._bench.base
         with self._journal.step(f"reach {base.value}"):
             if base is State.PAYLOAD:
@@ -284,6 +295,14 @@ class Machine:
                 uboot = base is State.UBOOT
                 self._base = self._bench.uboot() if uboot else self._bench.own_system()
         self._enter(base)
+
+    def _was_reset(self) -> bool:
+        payload = self._payload
+        if self._state is not State.PAYLOAD or payload is None or not self._bench.by_hand:
+            return False
+        with self._journal.step("reset by the payload"):
+            self._enter(State.UNKNOWN)
+            return self._bench.reset(payload)
 
     def _load(self, subject: Subject) -> None:
         assert self._payload is not None

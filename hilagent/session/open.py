@@ -248,6 +248,22 @@ class RealBench:
     def own_system(self) -> System:
         return self._own.reach()
 
+    @property
+    def by_hand(self) -> bool:
+        return self._settings.board.power.kind == "manual"
+
+    def reset(self, payload: Payload) -> bool:
+        from hilagent.payload import watchdog
+
+        named = self._settings.board.payload.watchdog
+        self._note_link()
+        try:
+            payload.reset(watchdog.stores(named) if named else ())
+        except errors.LabError as exc:
+            self._journal.note(f"no reset by the payload: {exc}")
+            return False
+        return True
+
     def payload(self, base: UBoot | System | None) -> Payload:
         from hilagent import deploy
         from hilagent.console.uboot import UBoot

@@ -32,6 +32,7 @@ class Traits:
         bad_cpus: CPUs that never start.
         elsewhere: CPUs that run, but not for the payload: in the kernel that died.
         no_cpu_off: no CPU can be switched off.
+        no_psci: it can't reset its board, nor power it off.
         done_events: False: JOB_DONE is never sent, the host has to ask.
         heartbeat_s: between heartbeats.
     """
@@ -49,6 +50,7 @@ class Traits:
     bad_cpus: frozenset[int] = frozenset()
     elsewhere: frozenset[int] = frozenset()
     no_cpu_off: bool = False
+    no_psci: bool = False
     done_events: bool = True
     heartbeat_s: float = 1.0
 

@@ -177,7 +177,9 @@ class PayloadTwin:
         if count == traits.wrong_run_after:
             run_id ^= 1
         out += self._encode(dataclasses.replace(reply, boot_id=boot_id, run_id=run_id))
-        if reply.op in (wire.Op.BOOT, wire.Op.POWEROFF) and reply.status == wire.Status.OK:
+        if reply.status != wire.Status.OK:
+            return out
+        if reply.op in (wire.Op.BOOT, wire.Op.POWEROFF):
             self.alive = False
         if reply.op == wire.Op.RESET:
             self.start()
@@ -208,7 +210,7 @@ class PayloadTwin:
             self.booted = _padded(wire.BOOT, body)
             return wire.Status.OK, b""
         if op in (wire.Op.RESET, wire.Op.POWEROFF):
-            return wire.Status.OK, b""
+            return wire.Status.REFUSED if self.traits.no_psci else wire.Status.OK, b""
         cpu, offset, size = struct.unpack("<III", body[:12].ljust(12, b"\0"))
         if op == wire.Op.CPU_INFO and size and cpu < self.traits.cpus:
             return wire.Status.OK, self._cpu_info(cpu)[offset : offset + size]
@@ -286,7 +288,8 @@ class PayloadTwin:
             build_id=tuple(range(20)), cpus=self.traits.cpus, link_cpu=self.jobs.link_cpu,
             cntfrq=CNTFRQ, features=2 if self.traits.e2h_stuck else 0, image=0x4000_0000,
             image_size=0x8000, dtb=0x4800_0000, slot=SLOT, slot_size=ROOM,
-            entry_el=self.traits.entry_el, uart_kind=1, uart_base=0x900_0000, psci_conduit=1,
+            entry_el=self.traits.entry_el, uart_kind=1, uart_base=0x900_0000,
+            psci_conduit=int(not self.traits.no_psci),
             scratch_size=ROOM, scratch=SCRATCH,
         )  # fmt: skip
 

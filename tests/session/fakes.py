@@ -46,6 +46,8 @@ class FakeBench:
         self.has_power: bool | None = None
         self.starts_in = State.UBOOT
         self.payload_class: type = FakeThing
+        self.is_by_hand = False
+        self.resets = True
 
     def _do(self, name: str) -> None:
         self.did.append(name)
@@ -71,6 +73,15 @@ class FakeBench:
     def own_system(self) -> System:
         self._do("own_system")
         return cast(System, FakeThing(self.boot))
+
+    @property
+    def by_hand(self) -> bool:
+        return self.is_by_hand
+
+    def reset(self, payload: Payload) -> bool:
+        self._do("reset")
+        self.boot += self.resets
+        return self.resets
 
     def payload(self, base: UBoot | System | None) -> Payload:
         self._do("payload")

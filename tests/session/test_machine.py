@@ -58,6 +58,49 @@ def test_from_the_payload_u_boot_needs_power(machine: Machine, bench: FakeBench)
     assert bench.did == ["off", "on", "uboot"]
 
 
+def test_whoever_switches_by_hand_is_spared_where_the_payload_can_reset(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.is_by_hand = True
+    machine.payload(STUB)
+    bench.did.clear()
+    machine.uboot()
+    assert bench.did == ["reset", "uboot"]
+    assert machine.boots == 2
+
+
+def test_a_payload_that_can_not_reset_leaves_it_to_power(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.is_by_hand, bench.resets = True, False
+    machine.payload(STUB)
+    bench.did.clear()
+    machine.uboot()
+    assert bench.did == ["reset", "off", "on", "uboot"]
+
+
+def test_a_reset_after_which_nobody_comes_is_followed_by_power(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.is_by_hand = True
+    machine.payload(STUB)
+    bench.did.clear()
+    bench.fail["uboot"] = [errors.LabError("no prompt")]
+    machine.uboot()
+    assert bench.did == ["reset", "uboot", "off", "on", "uboot"]
+
+
+def test_after_a_crash_nobody_asks_the_payload_for_a_reset(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.is_by_hand = True
+    machine.payload(STUB)
+    machine.taint("it crashed")
+    bench.did.clear()
+    machine.payload(STUB)
+    assert bench.did[:2] == ["off", "on"]
+
+
 def test_after_a_crash_the_next_state_begins_at_power(machine: Machine, bench: FakeBench) -> None:
     machine.payload(STUB)
     machine.taint("it crashed")
