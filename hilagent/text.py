@@ -15,7 +15,7 @@ _ANSI = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[PX^_].*?(?:\x1b\\|\x07)|\].*?(?:\x1b\\|\x07)|[ -/]*[0-~])",
     re.DOTALL,
 )
-_KEEP = "\n\t"
+_PERHAPS = re.compile(r"[^\n\t -~]")
 _MARKS = dict.fromkeys(
     [*range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF, 0x061C]
 )
@@ -34,7 +34,7 @@ def scrub(raw: bytes | str, *, limit: int = 0) -> str:
     """
     text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
     text = _ANSI.sub("", text).replace("\r\n", "\n").translate(_MARKS)
-    out = "".join(c if c in _KEEP or not _is_control(c) else _escape(c) for c in text)
+    out = _PERHAPS.sub(lambda match: _shown(match[0]), text)
     if limit and len(out) > limit:
         return out[:limit] + f"… ({len(out) - limit} more characters)"
     return out
@@ -52,6 +52,10 @@ def is_printable(char: str) -> bool:
 
 def _is_control(char: str) -> bool:
     return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def _shown(char: str) -> str:
+    return _escape(char) if _is_control(char) else char
 
 
 def _escape(char: str) -> str:
