@@ -12,7 +12,8 @@ one JSON object a line, in this order of first appearance:
 * ``outcome``: how a test ended;
 * ``end``: that the run ended by itself, and why if it was cut short.
 
-``t`` is seconds since the run began, by the monotonic clock.
+``t`` is seconds since the run began, by the monotonic clock; what that showed then is
+``monotonic_s`` of the ``run`` record.
 
 **Durability.** Every line is written with one ``write`` as soon as it happens,
 so it survives ``kill -9`` of the agent. ``run``, ``plan``, ``end`` and every
@@ -30,6 +31,7 @@ import dataclasses
 import datetime
 import enum
 import errno
+import glob
 import json
 import os
 import re
@@ -121,7 +123,14 @@ class Journal:
     def run(self, **facts: object) -> None:
         """Write the first record."""
         utc = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        self.write("run", version=VERSION, id=self.run_dir.name, utc=utc, **facts)
+        self.write(
+            "run",
+            version=VERSION,
+            id=self.run_dir.name,
+            utc=utc,
+            monotonic_s=round(self._start, 6),  # by the same clock as console.idx
+            **facts,
+        )
 
     def plan(self, tests: Sequence[str]) -> None:
         """Write the id of every test that is going to run."""
@@ -186,6 +195,30 @@ class Journal:
                     os.ftruncate(self._fd, self._size)
                 raise
         self._size += len(line)
+
+
+def find(word: str) -> Path:
+    """Return the directory of a run.
+
+    Args:
+        word: the directory, the run's id, an unmistakable beginning of that, or ``latest``.
+
+    Raises:
+        errors.InputError: there is none, or several begin so.
+    """
+    path = Path(word)
+    if (path / NAME).exists():
+        return path
+    if path.name == word and (runs_dir() / word / NAME).exists():
+        return (runs_dir() / word).resolve()
+    found = sorted(each.parent for each in runs_dir().glob(f"{glob.escape(word)}*/{NAME}"))
+    if path.name != word or not found:
+        hint = f"name the directory of a run, or one of those in {runs_dir()}"
+        raise errors.InputError(path, "is no run", hint=hint)
+    if len(found) > 1:
+        said = f"{len(found)} runs begin so, e.g. {found[0].name} and {found[1].name}"
+        raise errors.InputError(path, said, hint="give more of its id")
+    return found[0]
 
 
 def parts(share: Callable[[float], None]) -> Callable[[int, int], None]:

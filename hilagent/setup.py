@@ -99,6 +99,7 @@ TEST = (
     Need("socat", "is a console's program", tools=("socat",)),
     Need("telnet", "likewise", tools=("telnet",)),
     Need("curl", "switches a board by Redfish", tools=("curl",)),
+    Need("chromium-headless-shell", "opens the reports", tools=("chromium-headless-shell",)),
     Need("iproute2", "makes a network for a board to load over", tools=("ip",)),
 )
 LONG = (Need("debootstrap", "makes bare Debian trees to set up in", tools=("debootstrap",)),)

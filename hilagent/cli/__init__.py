@@ -9,6 +9,7 @@ Exit codes: the closed table of ``hilagent.result``; 2 for the caller's mistake,
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from hilagent.cli.bringups import doctor, onboard
 from hilagent.cli.builds import build, own_options
 from hilagent.cli.ending import guarded
 from hilagent.cli.labs import boards
-from hilagent.cli.values import Duration, Number, wait_option
+from hilagent.cli.reports import report
+from hilagent.cli.values import Duration, Number, given, wait_option
 
 DEFAULT_BOARD = "qemu-virt"
 SUITES = ("architecture", "dispatch", "clobber", "mutants", "live", "restart", "kernel")
 MODES = ("default", "none", "nvhe", "protected")
+_ONCE = {"as_json", "run_dir", "wait_s"}
+"""Options of a run that another of the same does without."""
 _Command = Callable[..., Any]
 
 
@@ -119,7 +123,6 @@ def _run(
         raise click.UsageError("--all is every board: name none")
     if every or tags or len(names) > 1:
         from hilagent.cli.many import Wanted, run_many
-        from hilagent.cli.values import given
 
         argv = given(
             click.get_current_context(), without={"every", "tags", "jobs", "as_json", "run_dir"}
@@ -131,7 +134,9 @@ def _run(
     board = names[0] if names else DEFAULT_BOARD
     wanted = Chosen(chosen["suites"], chosen["tests"], chosen["only"])
     as_json = chosen["as_json"]
-    return run(_request(chosen | {"board": board}), wanted, chosen["run_dir"], as_json=as_json)
+    typed = ("hilagent", "run", board, *given(click.get_current_context(), without=_ONCE))
+    request = replace(_request(chosen | {"board": board}), command=typed)
+    return run(request, wanted, chosen["run_dir"], as_json=as_json)
 
 
 @_hilagent.command("soak")
@@ -331,6 +336,7 @@ _hilagent.add_command(build)
 _hilagent.add_command(doctor)
 _hilagent.add_command(onboard)
 _hilagent.add_command(boards)
+_hilagent.add_command(report)
 
 
 @_hilagent.command("setup", context_settings={

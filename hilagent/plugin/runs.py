@@ -206,6 +206,7 @@ def _facts(settings: Settings) -> dict[str, object]:
         "abi": ", ".join(_spoken_by(settings)) or settings.profile.name,
         "vectors": [subject.name for subject in settings.subjects],
         "transfer": settings.transfer,
+        **({"command": request.command} if request.command else {}),
         **({"replay_of": replay.label} if replay else recording.facts(board, asked)),
         **({"kernels_vectors": kernels} if (kernels := _kernels(settings)) else {}),
     }

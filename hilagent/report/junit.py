@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """JUnit XML, family xunit1: what GitLab, Jenkins and GitHub's actions read.
 
-One ``<testcase>`` a test, with at most one element in it, chosen by the closed
-table in ``result``. GitLab groups by ``classname``, drops repeated names and
-ignores properties; all of them read the text.
+One ``<testcase>`` a test, with at most one element for its verdict in it, chosen by the
+closed table in ``result``; a bad one names its files in ``<system-out>``. GitLab groups
+by ``classname``, drops repeated names and ignores properties; all of them read the text.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 
 from hilagent.journal import Run
-from hilagent.result import RENDERINGS, Outcome
+from hilagent.report.results import REPORTS, outcomes
+from hilagent.result import RENDERINGS, Outcome, Verdict
 from hilagent.text import scrub, scrub_line
 
 PROPERTIES = (
@@ -22,6 +24,8 @@ PROPERTIES = (
     "host", "utc",
 )  # fmt: skip
 MAX_TEXT = 20_000
+ATTACHED = ("report.html", "console.raw")
+_ATTACHMENT = "[[ATTACHMENT|"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -45,16 +49,16 @@ def suite(run: Run, more: Sequence[Outcome] = (), group: str = "") -> ET.Element
         more: outcomes that its journal doesn't have.
         group: what the class names begin with, where several suites are in one file.
     """
-    outcomes = [*run.all_outcomes(), *more]
-    kinds = [RENDERINGS[outcome.verdict].junit for outcome in outcomes]
+    found = [*run.all_outcomes(), *more] if more else outcomes(run)
+    kinds = [RENDERINGS[outcome.verdict].junit for outcome in found]
     element = ET.Element(
         "testsuite",
         name=_clean(f"hilagent {run.facts.get('board', '')}".strip()),
-        tests=str(len(outcomes)),
+        tests=str(len(found)),
         failures=str(kinds.count("failure")),
         errors=str(kinds.count("error")),
         skipped=str(kinds.count("skipped")),
-        time=f"{sum(outcome.duration_s for outcome in outcomes):.3f}",
+        time=f"{sum(outcome.duration_s for outcome in found):.3f}",
         timestamp=_clean(str(run.facts.get("utc", ""))),
         hostname=_clean(str(run.facts.get("host", ""))),
     )
@@ -62,8 +66,9 @@ def suite(run: Run, more: Sequence[Outcome] = (), group: str = "") -> ET.Element
     for name in PROPERTIES:
         if name in run.facts:
             ET.SubElement(properties, "property", name=name, value=_value(run.facts[name]))
-    for outcome in outcomes:
-        element.append(_testcase(outcome, group))
+    files = _attached(run)
+    for outcome in found:
+        element.append(_testcase(outcome, group, files))
     return element
 
 
@@ -75,7 +80,23 @@ def split(test: str) -> tuple[str, str]:
     return "hilagent." + test.partition("[")[0], test
 
 
-def _testcase(outcome: Outcome, group: str) -> ET.Element:
+def _attached(run: Run) -> str:
+    """Return the lines by which GitLab and Jenkins find a test's files.
+
+    GitLab wants a path below the project, Jenkins an absolute one.
+    """
+    project = os.environ.get("CI_PROJECT_DIR") if os.environ.get("GITLAB_CI") else None
+    lines = []
+    for name in ATTACHED:
+        path = (run.run_dir / name).absolute()
+        if path.exists() or name in REPORTS:
+            if project and path.is_relative_to(project):
+                path = path.relative_to(project)
+            lines.append(f"{_ATTACHMENT}{_NOT_XML.sub('', str(path))}]]")
+    return "\n".join(lines)
+
+
+def _testcase(outcome: Outcome, group: str, files: str) -> ET.Element:
     classname, name = split(outcome.test)
     classname = ".".join(filter(None, [group, classname]))
     case = ET.Element(
@@ -89,7 +110,9 @@ def _testcase(outcome: Outcome, group: str) -> ET.Element:
         times = f" ({outcome.times})" if outcome.times else ""
         message = f"{outcome.verdict.name}{times}: {outcome.message}"
         found = ET.SubElement(case, kind, type=outcome.verdict.value, message=_clean(message))
-        found.text = _NOT_XML.sub("�", scrub(outcome.details, limit=MAX_TEXT))
+        found.text = _text(scrub(outcome.details, limit=MAX_TEXT))
+        if outcome.verdict is not Verdict.UNSUPPORTED:
+            ET.SubElement(case, "system-out").text = files
     return case
 
 
@@ -102,4 +125,9 @@ def _value(value: object) -> str:
 
 
 def _clean(text: str) -> str:
-    return _NOT_XML.sub("�", scrub_line(text, limit=1000))
+    return _text(scrub_line(text, limit=1000))
+
+
+def _text(text: str) -> str:
+    """Return what XML can hold; what would make a reader attach a file does not."""
+    return _NOT_XML.sub("�", text).replace(_ATTACHMENT, "[ [ATTACHMENT|")

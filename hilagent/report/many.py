@@ -20,7 +20,7 @@ from typing import Any
 
 from hilagent import errors, journal
 from hilagent.journal import Run
-from hilagent.report import replace
+from hilagent.report import replace, write_page
 from hilagent.report import write as write_one
 from hilagent.report.junit import document, suite
 from hilagent.report.results import results as one_results
@@ -224,6 +224,13 @@ def write(run_dir: Path) -> None:
             write_one(board.run.run_dir)
     replace(run_dir / "junit.xml", junit(many))
     replace(run_dir / "results.json", json.dumps(results(many), indent=1) + "\n")
+    write_page(run_dir, lambda: _page(many))
+
+
+def _page(many: Many) -> str:
+    from hilagent.report.html.many import html
+
+    return html(many)
 
 
 def results(many: Many) -> dict[str, Any]:
@@ -258,7 +265,12 @@ def _result(board: BoardRun) -> dict[str, Any]:
 
 def junit(many: Many) -> str:
     """Return all of it as JUnit XML: a suite for each board, and class names that begin with it."""
-    return document(_suite(board) for board in many.boards)
+    return document(suites(many))
+
+
+def suites(many: Many) -> list[ET.Element]:
+    """Return the suite of each board."""
+    return [_suite(board) for board in many.boards]
 
 
 def _suite(board: BoardRun) -> ET.Element:

@@ -9,6 +9,7 @@ languages.
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from hilagent import journal, result
@@ -17,12 +18,19 @@ from hilagent.text import scrub
 
 SCHEMA = "hilagent-results"
 VERSION = 1
+REPORTS = ("junit.xml", "report.html", "results.json")
+_CUT_SHORT = ("bug", "lab", "usage", "signal")
+
+
+def schema() -> str:
+    """Return the JSON schema of ``results.json``."""
+    return (Path(__file__).parent / "results.schema.json").read_text(encoding="utf-8")
 
 
 def results(run: Run) -> dict[str, Any]:
     """Return the run as one JSON object."""
-    outcomes = run.all_outcomes()
-    counts = Counter(outcome.verdict.value for outcome in outcomes)
+    found = run.all_outcomes()
+    counts = Counter(outcome.verdict.value for outcome in found)
     out = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -33,13 +41,13 @@ def results(run: Run) -> dict[str, Any]:
         "end": run.end or {},
         "damaged_journal_lines": run.damaged + int(run.torn),
         "counts": {v.value: counts.get(v.value, 0) for v in result.Verdict},
-        "tests": [_test(outcome) for outcome in outcomes],
+        "tests": [_test(outcome) for outcome in found],
         "dispatch": [_table(record) for record in run.observations("dispatch")],
         "clobber": [_table(record) for record in run.observations("clobber")],
         "code": [_table(record) for record in run.observations("code")],
         "restarts": [_table(record) for record in run.observations("restarts")],
         "legs": [_table(record) for record in run.observations("leg")],
-        "files": sorted(path.name for path in run.run_dir.iterdir() if path.is_file()),
+        "files": files(run),
     }
     return scrubbed(out)  # type: ignore[no-any-return]
 
@@ -58,10 +66,43 @@ def verdict(run: Run) -> result.Verdict:
     }.get(run.exit_code, unfinished)
 
 
+def files(run: Run) -> list[str]:
+    """Return the files of the run's directory, its reports among them, there or not yet."""
+    there = {path.name for path in run.run_dir.iterdir() if path.is_file()}
+    return sorted({each for each in there if not each.endswith(".new")} | {*REPORTS})
+
+
+def outcomes(run: Run) -> list[result.Outcome]:
+    """Return one outcome a test, and one called ``run`` for an end that none of them tells of.
+
+    A run that the lab cut short after the last test, say, is no pass to whoever counts.
+    """
+    found = run.all_outcomes()
+    whole = verdict(run)
+    told = found and run.end is not None and not any(name in run.end for name in _CUT_SHORT)
+    if told or whole in {outcome.verdict for outcome in found}:
+        return found
+    return [*found, result.Outcome("run", whole, why(run))]
+
+
+def why(run: Run) -> str:
+    """Return how a run ended that didn't by itself, or judged nothing; in a sentence."""
+    end = run.end
+    if end is None:
+        return "it was killed, or its journal was cut"
+    said = next((str(end[name]) for name in _CUT_SHORT if name in end), "")
+    return said or "nothing passed"
+
+
+def suite_of(test: str) -> str:
+    """Return which of our suites a test belongs to; empty for a user's own."""
+    return test.partition("[")[0] if "::" not in test else ""
+
+
 def _test(outcome: result.Outcome) -> dict[str, Any]:
     return {
         "id": outcome.test,
-        "suite": outcome.test.partition("[")[0] if "::" not in outcome.test else "",
+        "suite": suite_of(outcome.test),
         "verdict": outcome.verdict.value,
         "message": outcome.message,
         "details": outcome.details,

@@ -157,7 +157,7 @@ def _dispatch(run: Run) -> Iterator[str]:
         ranges = record.get("ranges", [])
         by = "by x0, " if record.get("selector") == "x0" else ""
         subject = subjects.short(str(record.get("subject")))
-        lines = [f"Dispatch  {subject} {by}from {record.get('origin')}"]
+        lines = [f"Dispatch  {subject} {by}from {_origin(record)}"]
         wrong = [row for row in ranges if not row[4]]
         shown = ranges if len(ranges) <= MOST_LINES else (wrong or ranges)[:MOST_LINES]
         for first, last, hcall, effect, right in shown:
@@ -178,18 +178,25 @@ def _clobber(run: Run, colour: bool) -> Iterator[str]:
         general = [name for name in registers if name.startswith("x")]
         others = [name for name in registers if not name.startswith("x")]
         subject = subjects.short(str(record.get("subject")))
-        title = f"Clobber   {subject} from {record.get('origin')}"
+        title = f"Clobber   {subject} from {_origin(record)}"
         ruler = "".join(f"{name:<10}" for name in general[::10]).rstrip()
         head = f"  {'':<17} {ruler:<33} {' '.join(others)}"
         lines = [title, head.rstrip()[:WIDTH]]
         for row in record.get("rows", []):
-            cells = dict(zip(registers, row["cells"], strict=False))
+            cells = {
+                name: scrub_line(str(cell), limit=1) or "?"
+                for name, cell in zip(registers, row["cells"], strict=False)
+            }
             first = "".join(cells[name] for name in general)
             rest = " ".join(f"{cells[name]:<{len(name)}}" for name in others)
             hcall = scrub_line(row["hcall"], limit=17)
             lines.append(f"  {hcall:<17} {first:<33} {rest}".rstrip()[:WIDTH])
         lines.append(f"  {LEGEND}")
         yield "\n".join(lines)
+
+
+def _origin(record: dict[str, Any]) -> str:
+    return scrub_line(str(record.get("origin")), limit=8)
 
 
 def _foot(run: Run) -> str:

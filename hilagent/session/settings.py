@@ -42,6 +42,7 @@ class Request:
             empty for the kernel's own choice, nVHE, and KVM off.
         chain: how often in a row each way of restarting is taken.
         wait_s: how long to wait for a board that somebody else uses; 0: not at all.
+        command: the words that were typed, for whoever wants to do it again.
     """
 
     board: str = DEFAULT_BOARD
@@ -55,6 +56,7 @@ class Request:
     modes: tuple[str, ...] = ()
     chain: int = 1
     wait_s: float = 0.0
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

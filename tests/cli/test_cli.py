@@ -339,7 +339,10 @@ def test_a_request_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hilagent.cli.run.run", run)
     cli.main(["run"])
     cli.main(["run", "rpi4", "--vectors", "mutant:x", "--abi", "iss-6.12", "-o", "a=b"])
-    assert seen[0] == Request()
+    assert seen[0] == Request(command=("hilagent", "run", "qemu-virt"))
+    assert seen[1].command[2:] == (
+        "rpi4", "--vectors", "mutant:x", "--abi", "iss-6.12", "--option", "a=b",
+    )  # fmt: skip
     assert (seen[1].board, seen[1].vectors, seen[1].abi) == ("rpi4", ("mutant:x",), "iss-6.12")
     assert seen[1].options == {"a": "b"}
 

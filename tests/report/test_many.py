@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from hilagent.report import write as write_one
 from hilagent.result import Outcome, Verdict, worst_exit
 
 
-def parent(folder: Path, names: str, end: dict[str, str] | None = None, **codes: int) -> None:
+def parent(
+    folder: Path, names: Sequence[str], end: dict[str, str] | None = None, **codes: int
+) -> None:
     """Write a parent's journal: the code that each board's process ended with."""
     folder.mkdir(exist_ok=True)
     log = Journal(folder)
