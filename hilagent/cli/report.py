@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hilagent import errors, journal, report
 from hilagent.cli.ending import say
-from hilagent.report import many
+from hilagent.report import many, soak
 from hilagent.report.results import results
 from hilagent.result import EXIT_OK
 
@@ -49,12 +50,20 @@ def made(words: Sequence[str], form: str, out: Path | None, origin: str) -> int:
 
 
 def _again(run: journal.Run) -> None:
+    if "soak" in run.facts:
+        report.replace(run.run_dir / "results.json", _json([run]))
+        say(f"{run.run_dir}: results.json is made again; each round has reports of its own")
+        return
     whole = many if "boards" in run.facts else report
     whole.write(run.run_dir)
     say(f"{run.run_dir}: results.json, junit.xml and report.html are made again")
 
 
 def _made(runs: _Runs, form: str, origin: str) -> str:
+    soaks = [run.run_dir for run in runs if "soak" in run.facts]
+    if soaks and form not in {"text", "json"}:
+        hint = "name one of the rounds in it"
+        raise errors.UsageError(f"{soaks[0]} is a soak: text and json are all it has", hint=hint)
     if form == "html":
         if len(runs) != 1:
             raise errors.UsageError(f"a page is made of one run, not {len(runs)}")
@@ -87,20 +96,26 @@ def _single(runs: _Runs) -> list[journal.Run]:
 
 def _text(runs: _Runs) -> str:
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return "\n".join(
-        many.summary(many.read(run.run_dir), colour=colour)
-        if "boards" in run.facts
-        else report.summary(run, colour=colour)
-        for run in runs
-    )
+    return "\n".join(_summary(run, colour=colour) for run in runs)
+
+
+def _summary(run: journal.Run, *, colour: bool) -> str:
+    if "boards" in run.facts:
+        return many.summary(many.read(run.run_dir), colour=colour)
+    if "soak" in run.facts:
+        return soak.summary(run, colour=colour)
+    return report.summary(run, colour=colour)
 
 
 def _json(runs: _Runs) -> str:
-    found = [
-        many.results(many.read(run.run_dir)) if "boards" in run.facts else results(run)
-        for run in runs
-    ]
+    found = [_results(run) for run in runs]
     return json.dumps(found[0] if len(found) == 1 else found, indent=1) + "\n"
+
+
+def _results(run: journal.Run) -> dict[str, Any]:
+    if "boards" in run.facts:
+        return many.results(many.read(run.run_dir))
+    return soak.results(run) if "soak" in run.facts else results(run)
 
 
 def _junit(runs: _Runs) -> str:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hilagent import journal
+from hilagent import cli, journal
 from hilagent.journal import Journal
 from hilagent.report import soak
 from hilagent.result import Verdict
@@ -70,3 +71,15 @@ def test_what_went_wrong_is_shown_and_nothing_drives_the_terminal(tmp_path: Path
     assert "\x1b" not in said
     assert said.count("INFRA  round ") == 8
     assert "and 2 more before them" in said
+
+
+def test_it_is_told_again_from_its_journal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _soaked(tmp_path, "pass", "fail", end={"why": "x"})
+    assert cli.main(["report", str(tmp_path), "--format", "text"]) == 0
+    assert capsys.readouterr().out == soak.summary(run)
+    assert cli.main(["report", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "results.json").read_text()) == soak.results(run)
+    assert cli.main(["report", str(tmp_path), "--format", "junit"]) == 2
+    assert "is a soak" in capsys.readouterr().err
