@@ -23,7 +23,7 @@ def sections(run: Run) -> Iterator[str]:
     """Return a part for each kernel whose vectors were cut out; none for a run without."""
     for said in run.facts.get("kernels_vectors", []):
         server, abi = scrub_line(str(said.get("server"))), scrub_line(str(said.get("abi")))
-        lines = [f"Vectors   {scrub_line(str(said.get('name')))}"]
+        lines = [f"Vectors   {short(str(said.get('name')))}"]
         lines += _line("speaks", f"{abi}, {server}: {said.get('place')}")
         for word, name in _LISTS:
             for text in said.get(name, []):

@@ -98,6 +98,13 @@ def observed(log: Journal) -> None:
              "sys": {"VBAR_EL1": 7, "VBAR_EL2": 6}}  # fmt: skip
     log.observation("direct", subject="reference-stub", hcall="HVC_GET_VECTORS",
                     done={"before": before, "after": after, "sig": {}})  # fmt: skip
+    log.observation(
+        "live", boot="patched", mode="nvhe", server="kvm", refused="", cpus=[0], abi="iss-6.12",
+        evidence=["hvc #0x1: x0 = 0x8000"], left_out=[["HVC_CALL_FUNC", 0, "nothing is mapped"]],
+        cells=[["HVC_GET_VECTORS", "dispatch", "held", ""],
+               ["HVC_GET_VECTORS", "result", "broken", "x0 is 5"],
+               ["unknown", "dispatch", "not-applicable", "it calls nothing"]],
+    )  # fmt: skip
     for number, verdict in enumerate(("pass", "fail"), 1):
         log.observation(
             "leg", boot="patched", way="kexec-file", receiver="kernel", number=number,

@@ -51,6 +51,9 @@ def hostile(folder: Path, bad: str) -> journal.Run:
         log.observation("leg", boot=bad, way=bad, receiver=bad, number=1, verdict=bad,
                         message=bad, notes=[bad], times={"ready_s": 1.0}, el=2, server=bad,
                         rules=[[bad, bad, bad]])  # fmt: skip
+        log.observation("live", boot=bad, server=bad, refused=bad, cpus=[0], abi=bad,
+                        evidence=[bad], left_out=[[bad, 0, bad]],
+                        cells=[[bad, bad, bad, bad]])  # fmt: skip
         log.note(bad, blame="infra")
 
     return made.run(
@@ -65,6 +68,10 @@ def hostile(folder: Path, bad: str) -> journal.Run:
         vectors=[bad],
         description=bad,
         command=["hilagent", bad],
+        kernels_vectors=[
+            dict.fromkeys(("name", "server", "abi", "place"), bad)
+            | {"evidence": [bad], "left_out": [bad], "notes": [bad]}
+        ],
         other={f"kernel {bad[:200]}": {"release": bad}},
     )
 

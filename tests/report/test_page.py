@@ -185,6 +185,18 @@ def test_the_wrong_cell_is_ringed_and_listed(browser: Browser, classes: Path) ->
     assert red == [0xBEEF]
 
 
+def test_a_live_kernels_hcalls_and_each_restarts_entry_are_told(
+    browser: Browser, classes: Path
+) -> None:
+    page = Shown(browser, classes).page
+    cells = page.locator("#kernels ~ .scroll tbody tr").first.locator("td").all()
+    assert [each.inner_text() for each in cells] == ["held", "BROKEN"]
+    assert cells[1].get_attribute("title") == "x0 is 5"
+    rule = page.locator("#entry ~ .scroll tr", has_text="entry-x1")
+    assert rule.locator("td").all_inner_texts() == ["x1 is 0", "BROKEN", "BROKEN"]
+    assert page.locator(".legs tbody tr").count() == 2
+
+
 def test_tests_are_filtered_and_sorted(browser: Browser, classes: Path) -> None:
     page = Shown(browser, classes).page
     page.locator("#filter").fill("hang")

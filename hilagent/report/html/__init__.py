@@ -31,6 +31,8 @@ def html(run: Run) -> str:
         maps=view.maps(run),
         matrices=view.matrices(run),
         cells=view.CELLS,
+        lives=view.lives(run),
+        spoken=view.spoken(run),
         legs=view.legs(run),
         rules=view.rules(run),
         facts=view.facts(run),

@@ -102,6 +102,19 @@ class Matrix:
 
 
 @dataclass(frozen=True)
+class Live:
+    """What a live kernel did with its hcalls: rows of (hcall, (state, why) by rule)."""
+
+    title: str
+    refused: str
+    abi: str
+    rules: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+    evidence: Sequence[str]
+    left_out: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Leg:
     """One soft restart."""
 
@@ -277,6 +290,40 @@ def matrices(run: Run) -> list[Matrix]:
         title = f"{record.get('subject')} from {record.get('origin')}"
         out.append(Matrix(title, registers, rows))
     return out
+
+
+def lives(run: Run) -> list[Live]:
+    """Return what each live kernel's own hcalls did, rule by rule."""
+    return [_live(record) for record in run.observations("live")]
+
+
+def _live(record: Mapping[str, Any]) -> Live:
+    rows: dict[str, dict[str, tuple[str, str]]] = {}
+    for hcall, rule, state, why in record.get("cells", []):
+        rows.setdefault(str(hcall), {})[str(rule)] = (str(state).replace("-", " "), str(why))
+    rules_ = list(dict.fromkeys(rule for each in rows.values() for rule in each))
+    left_out = [f"{hcall}: {why}" for hcall, _, why in record.get("left_out", [])]
+    cpus = ", ".join(map(str, record.get("cpus", [])))
+    return Live(
+        title=f"{record.get('boot')}, {record.get('server')}, CPUs {cpus}",
+        refused=str(record.get("refused", "")),
+        abi=str(record.get("abi", "")),
+        rules=rules_,
+        rows=[(name, [each.get(rule, ("", "")) for rule in rules_]) for name, each in rows.items()],
+        evidence=list(dict.fromkeys(map(str, record.get("evidence", [])))),
+        left_out=list(dict.fromkeys(left_out)),
+    )
+
+
+def spoken(run: Run) -> list[tuple[str, list[str]]]:
+    """Return of each kernel whose vectors were cut out what it speaks, and why."""
+    return [
+        (f"{said.get('name')}: {said.get('abi')}, {said.get('server')}, {said.get('place')}",
+         [*map(str, said.get("evidence", [])),
+          *(f"left out: {each}" for each in said.get("left_out", [])),
+          *map(str, said.get("notes", []))])
+        for said in run.facts.get("kernels_vectors", [])
+    ]  # fmt: skip
 
 
 def legs(run: Run) -> list[Leg]:
