@@ -211,8 +211,10 @@ def find(word: str) -> Path:
         return path
     if path.name == word and (runs_dir() / word / NAME).exists():
         return (runs_dir() / word).resolve()
-    found = sorted(each.parent for each in runs_dir().glob(f"{glob.escape(word)}*/{NAME}"))
-    if path.name != word or not found:
+    found: list[Path] = []
+    if path.name == word:
+        found = sorted(each.parent for each in runs_dir().glob(f"{glob.escape(word)}*/{NAME}"))
+    if not found:
         hint = f"name the directory of a run, or one of those in {runs_dir()}"
         raise errors.InputError(path, "is no run", hint=hint)
     if len(found) > 1:
@@ -260,7 +262,10 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the run: interrupted, then usage, then the closed table."""
+        """The exit code of the run: interrupted, then usage, then the closed table.
+
+        A run that did not end by itself is no pass, whatever its tests were.
+        """
         end = self.end or {}
         if end.get("signal") in {"SIGINT", "SIGTERM"}:
             return result.EXIT_SIGINT if end["signal"] == "SIGINT" else result.EXIT_SIGTERM
@@ -272,7 +277,8 @@ class Run:
             return result.EXIT_USAGE
         if end.get("bug"):
             return result.EXIT_BUG
-        return result.EXIT_LAB if end.get("lab") and code == result.EXIT_OK else code
+        cut = self.end is None or end.get("lab")  # a run without an end was killed
+        return result.EXIT_LAB if cut and code == result.EXIT_OK else code
 
 
 def read(run_dir: Path) -> Run:

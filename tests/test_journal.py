@@ -73,6 +73,7 @@ def test_a_journal_cut_at_any_byte_never_turns_into_a_pass(tmp_path: Path) -> No
     log = _run(tmp_path)
     log.outcome(Outcome("a", Verdict.PASS))
     log.outcome(Outcome("b", Verdict.PASS))
+    log.write("end")
     log.close()
     path = tmp_path / journal.NAME
     whole = path.read_bytes()
