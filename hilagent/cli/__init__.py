@@ -20,7 +20,7 @@ from hilagent.cli.bringups import doctor, onboard
 from hilagent.cli.builds import build, own_options
 from hilagent.cli.ending import guarded
 from hilagent.cli.labs import boards
-from hilagent.cli.reports import report
+from hilagent.cli.reports import diff, history, report
 from hilagent.cli.values import Duration, Number, given, wait_option
 
 DEFAULT_BOARD = "qemu-virt"
@@ -337,6 +337,8 @@ _hilagent.add_command(doctor)
 _hilagent.add_command(onboard)
 _hilagent.add_command(boards)
 _hilagent.add_command(report)
+_hilagent.add_command(diff)
+_hilagent.add_command(history)
 
 
 @_hilagent.command("setup", context_settings={
