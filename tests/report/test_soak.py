@@ -17,7 +17,7 @@ from hilagent.result import Verdict
 LINK = {"rx_bytes": 1 << 20, "tx_bytes": 0, "damaged": 0, "naks": 0, "repeats": 0}
 
 
-def _soaked(folder: Path, *rounds: str, end: dict[str, Any] | None = None, **link: int) -> Any:
+def soaked(folder: Path, *rounds: str, end: dict[str, Any] | None = None, **link: int) -> Any:
     codes = {"pass": 0, "fail": 1, "infra": 125, "bug": 3, "unfinished": 125}
     log = Journal(folder)
     log.run(soak="rock")
@@ -51,7 +51,7 @@ def _soaked(folder: Path, *rounds: str, end: dict[str, Any] | None = None, **lin
 def test_the_worst_round_decides(
     tmp_path: Path, rounds: tuple[str, ...], end: Any, code: int, found: Verdict
 ) -> None:
-    run = _soaked(tmp_path, *rounds, end=end)
+    run = soaked(tmp_path, *rounds, end=end)
     assert (soak.exit_code(run), soak.verdict(run)) == (code, found)
     assert soak.results(run)["exit_code"] == code
     said = soak.summary(run)
@@ -61,13 +61,13 @@ def test_the_worst_round_decides(
 
 
 def test_the_links_errors_are_counted_and_given_a_mebibyte(tmp_path: Path) -> None:
-    run = _soaked(tmp_path, "pass", "pass", end={"why": "time is up"}, damaged=3, naks=1)
+    run = soaked(tmp_path, "pass", "pass", end={"why": "time is up"}, damaged=3, naks=1)
     assert soak.results(run)["link"]["damaged"] == 6
     assert "2.00 MiB, 6 damaged frames, 3 a MiB, 2 NAKs" in soak.summary(run)
 
 
 def test_what_went_wrong_is_shown_and_nothing_drives_the_terminal(tmp_path: Path) -> None:
-    said = soak.summary(_soaked(tmp_path, *["infra"] * 10, end={"why": "x"}))
+    said = soak.summary(soaked(tmp_path, *["infra"] * 10, end={"why": "x"}))
     assert "\x1b" not in said
     assert said.count("INFRA  round ") == 8
     assert "and 2 more before them" in said
@@ -76,7 +76,7 @@ def test_what_went_wrong_is_shown_and_nothing_drives_the_terminal(tmp_path: Path
 def test_it_is_told_again_from_its_journal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = _soaked(tmp_path, "pass", "fail", end={"why": "x"})
+    run = soaked(tmp_path, "pass", "fail", end={"why": "x"})
     assert cli.main(["report", str(tmp_path), "--format", "text"]) == 0
     assert capsys.readouterr().out == soak.summary(run)
     assert cli.main(["report", str(tmp_path)]) == 0
