@@ -157,7 +157,7 @@ def _dispatch(run: Run) -> Iterator[str]:
         ranges = record.get("ranges", [])
         by = "by x0, " if record.get("selector") == "x0" else ""
         subject = subjects.short(str(record.get("subject")))
-        lines = [f"Dispatch  {subject} {by}from {_origin(record)}"]
+        lines = [f"Dispatch  {subject} {by}from {_origin(record)}"[:WIDTH]]
         wrong = [row for row in ranges if not row[4]]
         shown = ranges if len(ranges) <= MOST_LINES else (wrong or ranges)[:MOST_LINES]
         for first, last, hcall, effect, right in shown:
@@ -178,7 +178,7 @@ def _clobber(run: Run, colour: bool) -> Iterator[str]:
         general = [name for name in registers if name.startswith("x")]
         others = [name for name in registers if not name.startswith("x")]
         subject = subjects.short(str(record.get("subject")))
-        title = f"Clobber   {subject} from {_origin(record)}"
+        title = f"Clobber   {subject} from {_origin(record)}"[:WIDTH]
         ruler = "".join(f"{name:<10}" for name in general[::10]).rstrip()
         head = f"  {'':<17} {ruler:<33} {' '.join(others)}"
         lines = [title, head.rstrip()[:WIDTH]]
@@ -196,7 +196,7 @@ def _clobber(run: Run, colour: bool) -> Iterator[str]:
 
 
 def _origin(record: dict[str, Any]) -> str:
-    return scrub_line(str(record.get("origin")), limit=8)
+    return scrub_line(str(record.get("origin")), limit=20)
 
 
 def _foot(run: Run) -> str:

@@ -119,7 +119,8 @@ def exchange(run: Run, record: Mapping[str, Any], hcall: str) -> Mapping[str, An
     subject = record.get("subject")
     for each in run.observations("sweep"):
         swept = each.get("swept", {})
-        if each.get("subject") != subject or names.origin(swept["origin"]) != record.get("origin"):
+        origins = str(record.get("origin")).split(", ")
+        if each.get("subject") != subject or names.origin(swept["origin"]) not in origins:
             continue
         for pair in swept.get("frames", {}).values():
             if _named(run, record, pair["before"]["imm"]) == hcall:
