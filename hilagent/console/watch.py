@@ -36,14 +36,18 @@ class Crash:
 
     Attributes:
         kind: who died.
-        title: its line, scrubbed, without a timestamp.
+        title: its line from the sign on, scrubbed: without timestamps or what else is before.
         start, end: absolute positions of that line on the console.
+        type: what sort of death: ``oops``, ``panic``, ``BUG``, ``sanitizer``, ``SError``,
+            ``hyp panic``, ``RCU stall``, ``lockup``, ``hung task``, ``banner``, or whose
+            exception it was.
     """
 
     kind: Kind
     title: str
     start: int
     end: int
+    type: str = ""
 
     @property
     def fatal(self) -> bool:
@@ -59,25 +63,68 @@ class Crash:
         return LabError(f"the board's firmware crashed: {self.title}")
 
 
-_STALL = rb"rcu: INFO: |watchdog: (?:BUG|Watchdog detected)|BUG: (?:soft lockup|workqueue lockup)"
-_KERNEL = (
-    rb"Kernel panic - not syncing|Internal error: |Unable to handle kernel |BUG: |"
-    rb"kernel BUG at |KASAN: |Oops - |SError Interrupt on CPU|Bad mode in |"
-    rb"HYP panic:|nVHE hyp BUG"
-)
-_FIRMWARE = (
-    rb'"Synchronous Abort" handler|"Error" handler, esr|Unhandled exception|'
-    rb"### ERROR ### Please RESET"
-)
-_BANNER = rb"U-Boot (?:SPL |TPL )?20\d\d\.\d\d"
-_SIGNS = (
-    *((Kind.STALL, _STALL), (Kind.KERNEL, _KERNEL)),
-    *((Kind.FIRMWARE, _FIRMWARE), (Kind.RESET, _BANNER)),
-)
-_TRIGGER = re.compile(b"|".join(signs for _, signs in _SIGNS))
+_U_BOOT = rb"U-Boot (?:SPL |TPL )?20\d\d\.\d\d"
+_HUNG = rb"INFO: task .{1,40} blocked (?:in \S+ )?for more than \d+ seconds"
+_SIGNS: tuple[tuple[Kind, str, tuple[bytes, ...]], ...] = (
+    # Linux 6.12: kernel/rcu/tree_stall.h, watchdog.c, workqueue.c, hung_task.c
+    (Kind.STALL, "RCU stall", (rb"rcu: INFO: ", rb"INFO: rcu_[a-z]+ (?:self-)?detected")),
+    (Kind.STALL, "lockup", (
+        rb"watchdog: (?:BUG|(?:CPU\d+: )?Watchdog detected)", rb"Watchdog detected hard LOCKUP",
+        rb"BUG: (?:soft lockup|workqueue lockup)",
+    )),
+    (Kind.STALL, "hung task", (_HUNG,)),
+    # mm/kasan, mm/kfence, kernel/kcsan, lib/ubsan.c
+    (Kind.KERNEL, "sanitizer", (rb"BUG: K(?:ASAN|FENCE|CSAN|MSAN): ", rb"KASAN: ", rb"UBSAN: ")),
+    # arch/arm64/kvm/handle_exit.c
+    (Kind.KERNEL, "hyp panic", (
+        rb"Kernel panic - not syncing: HYP panic", rb"HYP panic:", rb"nVHE hyp (?:BUG|panic)",
+    )),
+    (Kind.KERNEL, "panic", (rb"Kernel panic - not syncing",)),
+    # arch/arm64/kernel/traps.c, entry-common.c, mm/fault.c
+    (Kind.KERNEL, "SError", (rb"SError Interrupt on CPU", rb"Internal error: (?:Oops - )?SError")),
+    (Kind.KERNEL, "oops", (
+        rb"Internal error: ", rb"Unable to handle kernel ", rb"Bad mode in .{1,30} handler",
+        rb"Unhandled \S+ \S+ (?:sync|irq|fiq|error) exception on CPU",
+        rb"Insufficient stack space to handle exception",
+    )),
+    (Kind.KERNEL, "BUG", (rb"kernel BUG at ", rb"BUG: ")),
+    # U-Boot: arch/arm/lib/interrupts_64.c, lib/hang.c
+    (Kind.FIRMWARE, "U-Boot", (
+        rb'"Synchronous Abort" handler', rb'"(?:Bad )?(?:Error|Irq|Fiq)" handler, esr',
+        rb"### ERROR ### Please RESET",
+    )),
+    # TF-A: bl31/aarch64/crash_reporting.S, plat_panic_handler, lib/libc/assert.c
+    (Kind.FIRMWARE, "TF-A", (
+        rb"Unhandled [Ee]xception", rb"PANIC in EL3", rb"PANIC at PC *: *0x",
+        rb"Unhandled External Abort received on", rb"ASSERT: (?:File )?\S+:\d+",
+    )),
+    # OP-TEE: core/kernel/abort.c, panic.c
+    (Kind.FIRMWARE, "OP-TEE", (
+        rb"Core (?:data|prefetch|undef|alignment)[ -]abort", rb"E/TC:.{0,40} Panic ",
+        rb"User TA (?:data|prefetch|undef|alignment)[ -]abort",
+    )),
+    # EDK2: ArmPkg/Library/DefaultExceptionHandlerLib, MdePkg's DebugLib
+    (Kind.FIRMWARE, "UEFI", (
+        rb"Synchronous Exception at 0x", rb"SError Exception at 0x", rb"IRQ Exception at 0x",
+        rb"FIQ Exception at 0x", rb"ASSERT(?:_[A-Z_]+)? (?:\[\w+\]|\(Status)",
+    )),
+    # ours: firmware/payload/fatal.c
+    (Kind.FIRMWARE, "payload", (rb"HIL: an exception that nothing guards",)),
+    (Kind.RESET, "banner", (_U_BOOT,)),
+)  # fmt: skip
+_CUES = (
+    b"BUG", b"anic", b"rror", b"handle", b"INFO: ", b"Watchdog", b"SAN: ", b"U-Boot ",
+    b"### ERROR", b"PANIC", b"ASSERT", b"abort", b"xception",
+)  # fmt: skip
+"""One of them is in whatever a sign is in: to look for these costs a tenth."""
+_TRIGGER = re.compile(b"|".join(sign for *_, signs in _SIGNS for sign in signs))
+_PATTERNS = tuple((kind, what, re.compile(b"|".join(signs))) for kind, what, signs in _SIGNS)
 _BANNER_FOLLOWS = re.compile(rb"(?:DRAM|CPU|SoC|Model|Board) *: |Trying to boot from ")
 _BANNER_LINES = 6
-_STAMP = re.compile(rb"(?:\[[ \d.TC]+\] *)*")
+
+
+def _suspect(text: bytes) -> bool:
+    return any(cue in text for cue in _CUES) and _TRIGGER.search(text) is not None
 
 
 class CrashWatch:
@@ -103,7 +150,7 @@ class CrashWatch:
             return []
         whole = self._line + chunk[:last]
         found: list[Crash] = []
-        if self._banner is not None or _TRIGGER.search(whole):
+        if self._banner is not None or _suspect(whole):
             found = self._judge_all(chunk[:last], at)
         self._line, self._at = chunk[last:][:MAX_LINE], at + last
         return found
@@ -128,11 +175,14 @@ class CrashWatch:
                 found.append(self._banner)
             if found or not self._banner_lines:
                 self._banner = None
-        if match := _TRIGGER.search(line):
-            kind = next(kind for kind, signs in _SIGNS if re.match(signs, match.group()))
-            stamp = _STAMP.match(line)
-            title = scrub_line(line[stamp.end() if stamp else 0 :].strip(), limit=_TITLE)
-            crash = Crash(kind, title, start, end)
+        if _suspect(line) and (match := _TRIGGER.search(line)):
+            kind, what = next(
+                (kind, what)
+                for kind, what, pattern in _PATTERNS
+                if pattern.match(line, match.start())
+            )
+            title = scrub_line(line[match.start() :].strip(), limit=_TITLE)
+            crash = Crash(kind, title, start, end, what)
             if kind is Kind.RESET:  # `version` prints that line too: what follows decides
                 self._banner, self._banner_lines = crash, _BANNER_LINES
             else:

@@ -72,6 +72,79 @@ def test_what_is_no_death_yields_nothing(text: bytes) -> None:
     assert feed(text * 3) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "kind", "sort"),
+    [
+        ("rcu: INFO: rcu_sched detected stalls on CPUs/tasks:", Kind.STALL, "RCU stall"),
+        ("watchdog: CPU1: Watchdog detected hard LOCKUP on cpu 2", Kind.STALL, "lockup"),
+        ("watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [a:1]", Kind.STALL, "lockup"),
+        ("INFO: task kworker/0:1:12 blocked for more than 120 seconds.", Kind.STALL, "hung task"),
+        ("INFO: task sh:1 blocked in I/O for more than 122 seconds.", Kind.STALL, "hung task"),
+        ("BUG: KASAN: slab-use-after-free in x+0x1/0x2", Kind.KERNEL, "sanitizer"),
+        ("BUG: KFENCE: out-of-bounds read in x+0x1/0x2", Kind.KERNEL, "sanitizer"),
+        ("UBSAN: array-index-out-of-bounds in a.c:1:2", Kind.KERNEL, "sanitizer"),
+        ("Kernel panic - not syncing: HYP panic:", Kind.KERNEL, "hyp panic"),
+        ("kvm [1]: nVHE hyp panic at: [<ffff800080a1b2c0>] x+0x1/0x2!", Kind.KERNEL, "hyp panic"),
+        ("kvm [1]: nVHE hyp BUG at: arch/arm64/kvm/hyp/nvhe/mm.c:1!", Kind.KERNEL, "hyp panic"),
+        ("Kernel panic - not syncing: Asynchronous SError Interrupt", Kind.KERNEL, "panic"),
+        ("SError Interrupt on CPU0, code 0x00000000be000000 -- SError", Kind.KERNEL, "SError"),
+        ("Internal error: Oops: 0000000096000044 [#1] PREEMPT SMP", Kind.KERNEL, "oops"),
+        ("Internal error: Oops - BUG: 00000000f2000800 [#1] SMP", Kind.KERNEL, "oops"),
+        ("Internal error: synchronous external abort: 0000000096000010 [#1]", Kind.KERNEL, "oops"),
+        ("Unable to handle kernel NULL pointer dereference at virtual address 0", Kind.KERNEL,
+         "oops"),
+        ("Unhandled 64-bit el1h sync exception on CPU2, ESR 0x2000000", Kind.KERNEL, "oops"),
+        ("Insufficient stack space to handle exception!", Kind.KERNEL, "oops"),
+        ("Bad mode in Error handler detected on CPU1, code 0xbf000002", Kind.KERNEL, "oops"),
+        ("kernel BUG at mm/slub.c:4000!", Kind.KERNEL, "BUG"),
+        ("BUG: scheduling while atomic: swapper/0/0/0x00010002", Kind.KERNEL, "BUG"),
+        ('"Error" handler, esr 0xbf000002', Kind.FIRMWARE, "U-Boot"),
+        ('"Bad Irq" handler, esr 0x0', Kind.FIRMWARE, "U-Boot"),
+        ("### ERROR ### Please RESET the board ###", Kind.FIRMWARE, "U-Boot"),
+        ("Unhandled Exception in EL3.", Kind.FIRMWARE, "TF-A"),
+        ("PANIC in EL3.", Kind.FIRMWARE, "TF-A"),
+        ("PANIC at PC : 0x000000000e0a0b0c", Kind.FIRMWARE, "TF-A"),
+        ("ERROR:   Unhandled External Abort received on 0x80000000 from S-EL1", Kind.FIRMWARE,
+         "TF-A"),
+        ("ASSERT: lib/psci/psci_common.c:123", Kind.FIRMWARE, "TF-A"),
+        ("E/TC:0 0 Core data-abort at address 0x10 (translation fault)", Kind.FIRMWARE, "OP-TEE"),
+        ("E/TC:0 0 Panic at core/kernel/x.c:12 <y>", Kind.FIRMWARE, "OP-TEE"),
+        ("Synchronous Exception at 0x000000013F5B1C4C", Kind.FIRMWARE, "UEFI"),
+        ("ASSERT [ArmCpuDxe] /edk2/ArmPkg/x.c(123): a == b", Kind.FIRMWARE, "UEFI"),
+        ("ASSERT_EFI_ERROR (Status = Not Found)", Kind.FIRMWARE, "UEFI"),
+        ("HIL: an exception that nothing guards on CPU 0", Kind.FIRMWARE, "payload"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "before", ["", "[   12.3][  C0] ", "2026-11-27T22:22:39 <0>", "garb\x01age"]
+)
+def test_each_sort_of_death_is_known_whatever_stands_before_it(
+    line: str, kind: Kind, sort: str, before: str
+) -> None:
+    (crash, *_) = feed(f"{before}{line}\r\n".encode())
+    assert (crash.kind, crash.type) == (kind, sort)
+    assert line.endswith(crash.title)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "random: crng init done, error handler installed",
+        "EXT4-fs (vda): error count since last fsck: 1",
+        "mce: CPU supports 6 MCE banks; abort on SError",
+        "NOTICE:  BL31: v2.8(release)",
+        "ASSERT is a macro",
+        "INFO: task is done",
+        "UEFI exception table at 0x10",
+        "panic=1 panic_on_warn kernel.panic_on_oops",
+        "WARNING: CPU: 0 PID: 1 at kernel/x.c:1 y+0x1/0x2",
+        "handled Exception",
+    ],
+)
+def test_what_only_sounds_like_it_is_none(line: str) -> None:
+    assert feed(f"[  1.0] {line}\r\n".encode()) == []
+
+
 def test_a_timestamp_is_no_part_of_the_title_and_control_bytes_never_get_out() -> None:
     crash = feed(b"[   12.000001] Internal error: \x1b[31mevil\x07\n")[0]
     assert crash.title == "Internal error: evil\\x07"
