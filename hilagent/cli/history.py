@@ -92,9 +92,7 @@ def pruned(keep_days: float | None, max_bytes: int | None, *, dry: bool) -> int:
     gone, held = prune.plan(runs, keep_s, max_bytes)
     for each in held:
         say(f"kept     {scrub_line(each.folder)}: {each.why}")
-    if not dry:
-        prune.remove(runs, gone)
-    for each in gone:
+    for each in gone if dry else prune.remove(runs, gone):
         say(f"{'would go' if dry else 'removed '} {scrub_line(each.folder)}")
     size = sum(each.size for each in gone) / MIB
     say(f"{len(gone)} runs, {size:.1f} MiB{', if it were not a dry run' if dry else ' removed'}")

@@ -6,6 +6,7 @@ What the lab spoiled is told apart: a test that could not be asked has not begun
 
 from __future__ import annotations
 
+import bisect
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,24 +18,30 @@ from hilagent.report.subjects import span
 from hilagent.result import EXIT_ACCUSED, EXIT_LAB, EXIT_OK, Outcome, Verdict
 
 SCHEMA, VERSION = "hilagent-diff", 1
-SLOWER, SLOWER_S = 1.5, 0.5
-"""A time has changed if it did by this factor and by this many seconds: on two busy cores,
-runs of the same payload and kernel differ by less."""
+SLOWER, SLOWER_EMULATED, SLOWER_S = 1.5, 4.0, 0.5
+"""A time has changed if it did by this factor and by this many seconds. An emulated board
+shares its host: sweeps of the same vectors took from 2.3 to 7 s there."""
 FACTS = (
     "board", "soc", "emulated", "cpu", "cpus", "midr", "abi", "vectors", "transfer", "options",
     "payload_build_id", "kernel_build_id", "uboot", "qemu", "own_system", "hilagent", "host",
 )  # fmt: skip
+_NOT_MEASURED = frozenset("?-")
 _JUDGED = frozenset({Verdict.PASS, Verdict.FAIL, Verdict.CRASH, Verdict.HANG})
 
 
 @dataclass(frozen=True)
 class Test:
-    """A test whose verdict changed; None: it was not in the plan."""
+    """A test whose verdict changed; None: it was not in the plan.
+
+    Attributes:
+        worse: of one that fails in both: there is an accusation that was none before.
+    """
 
     test: str
     before: Verdict | None
     after: Verdict | None
     message: str
+    worse: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Diff:
     @property
     def exit_code(self) -> int:
         """1 if something began to fail; 125 if the newer run judged nothing; else 0."""
-        if self.began:
+        if self.began or any(each.worse for each in self.otherwise):
             return EXIT_ACCUSED
         return EXIT_OK if self.judged else EXIT_LAB
 
@@ -123,10 +130,10 @@ def _accused(outcome: Outcome | None) -> set[tuple[str, ...]]:
 
 def _test(test: str, old: Outcome | None, new: Outcome | None) -> Test:
     told = new if new is not None and new.message else old
-    return Test(
-        test, old.verdict if old else None, new.verdict if new else None,
-        told.message if told else "",
-    )  # fmt: skip
+    was, now = old.verdict if old else None, new.verdict if new else None
+    both = was is not None and now is not None and was.accuses and now.accuses
+    worse = both and (was is not now or bool(_accused(new) - _accused(old)))
+    return Test(test, was, now, told.message if told else "", worse)
 
 
 def _about(record: Mapping[str, Any]) -> str:
@@ -164,10 +171,11 @@ def _dispatch(before: Run, after: Run) -> Iterator[Change]:
 
 
 def _did(ranges: Sequence[Sequence[Any]], number: int) -> str:
-    for first, last, hcall, effect, *_ in ranges:
-        if first <= number and (number <= last or last < 0):
-            return f"{hcall}: {effect}"
-    return ""
+    """Return what a number did; the ranges are in order."""
+    at = bisect.bisect_right(ranges, number, key=lambda each: each[0]) - 1
+    if at < 0 or 0 <= ranges[at][1] < number:
+        return ""
+    return f"{ranges[at][2]}: {ranges[at][3]}"
 
 
 def _clobber(before: Run, after: Run) -> Iterator[Change]:
@@ -180,7 +188,7 @@ def _clobber(before: Run, after: Run) -> Iterator[Change]:
             names = [
                 (name, was, now)
                 for name, was, now in zip(new["registers"], cells, row["cells"], strict=False)
-                if was != now
+                if was != now and not {was, now} & _NOT_MEASURED
             ]
             if names:
                 yield Change(
@@ -192,12 +200,14 @@ def _clobber(before: Run, after: Run) -> Iterator[Change]:
 
 def _times(before: Run, after: Run) -> Iterator[Change]:
     old, new = _measured(before), _measured(after)
+    emulated = before.facts.get("emulated") or after.facts.get("emulated")
+    factor = SLOWER_EMULATED if emulated else SLOWER
     for what, now_s in new.items():
         was_s = old.get(what)
         if was_s is None:
             continue
         low, high = sorted((was_s, now_s))
-        if high - low >= SLOWER_S and high >= SLOWER * low:
+        if high - low >= SLOWER_S and high >= factor * low:
             yield Change(what, f"{was_s:.1f} s", f"{now_s:.1f} s")
 
 
@@ -241,7 +251,8 @@ def as_json(diff: Diff) -> dict[str, Any]:
     tests = {
         name: [
             {"test": each.test, "before": each.before and each.before.value,
-             "after": each.after and each.after.value, "message": each.message}
+             "after": each.after and each.after.value, "message": each.message,
+             "worse": each.worse}
             for each in getattr(diff, name)
         ]
         for name in ("began", "stopped", "otherwise", "lab", "plan")

@@ -39,8 +39,8 @@ def text(diff: Diff, *, colour: bool = False) -> str:
 
 def _head(diff: Diff) -> str:
     if diff.exit_code == EXIT_ACCUSED:
-        count = len(diff.began)
-        return f"{count} test{'s' if count > 1 else ''} began to fail"
+        count = len(diff.began) + sum(each.worse for each in diff.otherwise)
+        return f"{count} test{'s' if count > 1 else ''} began to fail, or to fail worse"
     if diff.exit_code == EXIT_LAB:
         return "The newer run judged nothing: there is nothing to compare"
     return "Nothing began to fail"

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,12 @@ T = TypeVar("T")
 NAME = ".history.sqlite"
 VERSION = 1
 _WAIT_S = 30.0
-_LETTERS = frozenset(RENDERINGS[each].letter for each in Verdict)
 _TABLES = """
 CREATE TABLE runs (
     folder TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     board TEXT NOT NULL, utc TEXT NOT NULL, subject TEXT NOT NULL, verdict TEXT NOT NULL,
-    ended INTEGER NOT NULL, parent INTEGER NOT NULL, plan INTEGER NOT NULL, letters TEXT NOT NULL
+    ended INTEGER NOT NULL, parent INTEGER NOT NULL, plan INTEGER NOT NULL, letters TEXT NOT NULL,
+    crc INTEGER NOT NULL
 );
 CREATE INDEX by_board ON runs (board, utc);
 CREATE TABLE plans (id INTEGER PRIMARY KEY, tests TEXT NOT NULL UNIQUE);
@@ -107,7 +108,7 @@ class Index:
 
     def _of(self, board: str, last: int) -> list[Entry]:
         found = self._db.execute(
-            "SELECT folder, board, utc, subject, verdict, ended, tests, letters FROM runs "
+            "SELECT folder, board, utc, subject, verdict, ended, tests, letters, crc FROM runs "
             "JOIN plans ON plans.id = plan WHERE board = ? AND NOT parent "
             "ORDER BY utc DESC, folder DESC LIMIT ?",
             (board, last or -1),
@@ -138,7 +139,10 @@ class Index:
             raise
 
     def _found(self, known: dict[str, tuple[int, int, bool]]) -> Iterator[tuple[str, int, int]]:
-        """Yield every run, and after one of many boards, or a soak, those within it."""
+        """Yield every run, and after one of many boards those within it.
+
+        A soak's rounds are no runs of their own: most of those that passed are not kept.
+        """
         for name in _folders(self._runs):
             stat = _stat(self._runs / name / journal.NAME)
             if stat is None:
@@ -162,30 +166,40 @@ class Index:
             run = journal.read(self._runs / folder)
         except errors.InputError:
             run = journal.Run(self._runs / folder)
-        facts = run.facts
         found = run.all_outcomes()
         tests = json.dumps([outcome.test for outcome in found])
         self._db.execute("INSERT OR IGNORE INTO plans (tests) VALUES (?)", (tests,))
         (plan,) = self._db.execute("SELECT id FROM plans WHERE tests = ?", (tests,)).fetchone()
         letters = "".join(RENDERINGS[outcome.verdict].letter for outcome in found)
-        parent = "boards" in facts or "soak" in facts
-        board = "" if "replay_of" in facts else str(facts.get("board", ""))  # it measured nothing
+        board = "" if "replay_of" in run.facts else str(run.facts.get("board", ""))
+        said = (_text(board), _text(str(run.facts.get("utc", ""))), _text(_subject(run)),
+                verdict(run).value)  # fmt: skip
+        ended = int(run.end is not None)
+        crc = _crc(folder, *said, str(ended), tests, letters)
         self._db.execute(
-            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                folder, size, mtime_ns, _text(board), _text(str(facts.get("utc", ""))),
-                _text(", ".join(map(str, facts.get("vectors", [])))), verdict(run).value,
-                run.end is not None, parent, plan, letters,
-            ),
-        )  # fmt: skip
+            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (folder, size, mtime_ns, *said, ended, "boards" in run.facts, plan, letters, crc),
+        )
+
+
+def _subject(run: journal.Run) -> str:
+    """Return what was under test: vectors, and what else makes one run not like another."""
+    facts = run.facts
+    vectors = ", ".join(map(str, facts.get("vectors", [])))
+    options = [f"{name}={value}" for name, value in dict(facts.get("options", {})).items()]
+    return ", ".join(filter(None, [vectors, str(facts.get("abi", "")), *options]))
+
+
+def _crc(*fields: str) -> int:
+    return zlib.crc32("\0".join(fields).encode())
 
 
 def _entry(row: tuple[Any, ...], plans: dict[str, list[str]]) -> Entry:
-    folder, board, utc, subject, found, ended, tests, letters = row
+    folder, board, utc, subject, found, ended, tests, letters, crc = row
     names = plans.get(tests)
     if names is None:
         names = plans[tests] = json.loads(tests)
-    if len(letters) != len(names) or not _LETTERS.issuperset(letters):
+    if crc != _crc(folder, board, utc, subject, found, str(ended), tests, letters):
         raise ValueError(f"{folder}: damaged")
     return Entry(folder, board, utc, subject, Verdict(found), bool(ended), names, letters)
 

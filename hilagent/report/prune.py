@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from hilagent.report.index import Index
 from hilagent.result import Verdict
 
 DAY_S = 86_400
+_GONE = ".gone-"
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,34 @@ def plan(
     return gone, held
 
 
-def remove(runs: Path, gone: Sequence[Kept]) -> None:
-    """Remove runs; each is renamed first, so that nobody sees half of one.
+def remove(runs: Path, gone: Sequence[Kept]) -> Iterator[Kept]:
+    """Remove runs, and yield each that is gone.
+
+    Each is renamed first, so that nobody sees half of one; what an earlier pruning that was
+    interrupted had renamed goes, too.
 
     Raises:
         errors.LabError: one can't be removed.
     """
+    for left in runs.glob(f"{_GONE}*"):
+        _remove(left)
     for each in gone:
-        path = runs / each.folder
-        hidden = runs / f".gone-{os.getpid()}-{each.folder}"
+        hidden = runs / f"{_GONE}{each.folder}"
         try:
-            path.rename(hidden)
-            shutil.rmtree(hidden)
+            (runs / each.folder).rename(hidden)
         except OSError as exc:
-            raise errors.LabError(f"{path}: can't be removed: {exc.strerror}") from exc
+            raise errors.LabError(
+                f"{runs / each.folder}: can't be removed: {exc.strerror}"
+            ) from exc
+        _remove(hidden)
+        yield each
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except OSError as exc:
+        raise errors.LabError(f"{path}: can't be removed: {exc.strerror}") from exc
 
 
 def _found(runs: Path, now_s: float) -> list[Kept]:
@@ -86,16 +101,29 @@ def _found(runs: Path, now_s: float) -> list[Kept]:
             stat = (path / journal.NAME).stat(follow_symlinks=False)
         except OSError:
             continue
-        age_s = now_s - stat.st_mtime
         why = ""
         if path.name in last:
             why = f"the last accusation of {last[path.name]}"
         elif path.name == newest:
             why = "the latest run"
-        elif age_s < DAY_S and journal.read(path).end is None:
-            why = "it may be going on"
-        found.append(Kept(path.name, _size(path), age_s, why))
+        else:
+            why = _open(path, now_s)
+        found.append(Kept(path.name, _size(path), now_s - stat.st_mtime, why))
     return found
+
+
+def _open(path: Path, now_s: float) -> str:
+    """Return why a run, or one of those within it, may not be over."""
+    for log in [path / journal.NAME, *path.glob(f"*/{journal.NAME}")]:
+        try:
+            young = now_s - log.stat(follow_symlinks=False).st_mtime < DAY_S
+            if young and journal.read(log.parent).end is None:
+                return "it may be going on"
+        except OSError:
+            continue
+        except errors.InputError:
+            return "this version can't read it, and it is young"
+    return ""
 
 
 def _last_accusations(runs: Path) -> dict[str, str]:

@@ -40,7 +40,7 @@ def pair(folder: Path, before: dict[str, Verdict], after: dict[str, Verdict]) ->
         (UNFINISHED, FAIL, "began", 1),
         (None, FAIL, "began", 1),
         (FAIL, FAIL, "", 0),
-        (FAIL, HANG, "otherwise", 0),
+        (FAIL, HANG, "otherwise", 1),
         (FAIL, PASS, "stopped", 0),
         (FAIL, INFRA, "lab", 125),
         (PASS, INFRA, "lab", 125),
@@ -86,7 +86,11 @@ def test_every_test_is_in_one_place_at_most_and_only_accusations_begin(
     assert set(names) == changed
     began = {n for n, v in after.items() if v.accuses and not (n in before and before[n].accuses)}
     assert {each.test for each in diff.began} == began
-    assert (diff.exit_code == 1) is bool(began)
+    worse = any(
+        v.accuses and n in before and before[n].accuses and before[n] is not v
+        for n, v in after.items()
+    )
+    assert (diff.exit_code == 1) is (bool(began) or worse)
 
 
 def test_a_test_that_fails_of_something_else_is_told(tmp_path: Path) -> None:
@@ -99,10 +103,21 @@ def test_a_test_that_fails_of_something_else_is_told(tmp_path: Path) -> None:
     old = run("old", "x19", "0x13")
     assert compare.compare(old, run("same", "x19", "0x77")).otherwise == ()
     (other,) = compare.compare(old, run("other", "x20", "0x13")).otherwise
-    assert other.message == "x20 clobbered"
+    assert (other.message, other.worse) == ("x20 clobbered", True)
+    assert compare.compare(old, run("other2", "x20", "0x13")).exit_code == 1
+
+
+def test_a_test_that_fails_of_less_is_no_worse(tmp_path: Path) -> None:
+    x19, x20 = (Finding("clobber", "HVC_GET_VECTORS", name, "kept", "0") for name in ("x19", "x20"))
+    old = made.run(tmp_path / "old", Outcome("a", FAIL, "", "", (x19, x20)))
+    new = made.run(tmp_path / "new", Outcome("a", FAIL, "", "", (x19,)))
+    diff = compare.compare(old, new)
+    assert ([each.worse for each in diff.otherwise], diff.exit_code) == ([False], 0)
 
 
 def observed(folder: Path, ranges: list[Any], cells: str, ready_s: float, **facts: object) -> Any:
+    facts.setdefault("emulated", False)
+
     def more(log: Journal) -> None:
         about = {"subject": "vmlinux:a", "server": "hyp-stub", "origin": "EL1h"}
         log.observation("dispatch", **about, ranges=ranges)
@@ -145,6 +160,22 @@ def test_what_is_within_the_noise_has_not_changed(tmp_path: Path, was: float, no
     assert (diff.dispatch, diff.clobber, diff.times) == ([], [], [])
 
 
+def test_an_emulated_boards_times_are_the_hosts(tmp_path: Path) -> None:
+    ranges = [[0, 0xFFFF, "unknown", KEPT, True]]
+    old, new, slow = (
+        observed(tmp_path / str(s), ranges, "...", s, emulated=True) for s in (1.0, 3.0, 5.0)
+    )
+    assert compare.compare(old, new).times == []
+    assert len(compare.compare(old, slow).times) == 1
+
+
+def test_what_was_not_measured_has_not_changed(tmp_path: Path) -> None:
+    ranges = [[0, 0xFFFF, "unknown", KEPT, True]]
+    old = observed(tmp_path / "old", ranges, "?.-", 1.0)
+    new = observed(tmp_path / "new", ranges, "c?.", 1.0)
+    assert compare.compare(old, new).clobber == []
+
+
 def test_a_range_without_an_end_is_compared(tmp_path: Path) -> None:
     before, after = ([[0, 9, "a", KEPT, True], [10, -1, "b", did, True]] for did in (KEPT, SETS))
     diff = compare.compare(
@@ -159,7 +190,7 @@ def test_it_is_told_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture
     old, new = str(tmp_path / "old"), str(tmp_path / "new")
     assert cli.main(["diff", old, new]) == 1
     said = capsys.readouterr().out
-    assert said.startswith("1 test began to fail\n")
+    assert said.startswith("1 test began to fail, or to fail worse\n")
     assert "  a  pass -> fail" in said
     assert cli.main(["diff", new, old, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -177,7 +208,7 @@ def test_many_boards_are_compared_one_by_one(
     assert cli.main(["diff", str(tmp_path / "old"), str(tmp_path / "new")]) == 1
     said = capsys.readouterr().out
     assert "Nothing began to fail" in said
-    assert "1 test began to fail" in said
+    assert "1 test began to fail, or" in said
     assert cli.main(["diff", str(tmp_path / "old"), str(tmp_path / "new/a")]) == 2
     assert "many boards" in capsys.readouterr().err
 

@@ -39,7 +39,7 @@ def run(
     folder.mkdir(parents=True)
     log = Journal(folder)
     utc = f"2026-01-01T00:00:00.{number:06}+00:00"
-    log.write("run", version=1, board=board, vectors=[vectors], utc=utc, **facts)
+    log.write("run", **{"version": 1, **facts}, board=board, vectors=[vectors], utc=utc)
     log.plan(list(tests))
     for name, letter in tests.items():
         log.outcome(Outcome(name, LETTERS[letter], "said"))
@@ -100,13 +100,14 @@ def test_other_vectors_are_another_series_and_a_replay_is_none(tmp_path: Path) -
     run(tmp_path, 0, {"a": "."})
     run(tmp_path, 1, {"a": "F"}, vectors="mutant:x")
     run(tmp_path, 2, {"a": "F"}, replay_of="run-0000")
+    run(tmp_path, 3, {"a": "F"}, options={"cpu": "max"}, abi="iss-6.12")
     with Index(tmp_path) as index:
         entries = index.of("rock")
     found = history.series(entries)
     assert [(each.subject, each.letters) for each in found] == [
-        ("reference-stub", "."), ("mutant:x", "F"),
+        ("reference-stub", "."), ("mutant:x", "F"), ("reference-stub, iss-6.12, cpu=max", "F"),
     ]  # fmt: skip
-    assert len(entries) == 2
+    assert len(entries) == 3
 
 
 @given(st.text("FHC.IPUsB", max_size=40))
@@ -150,7 +151,7 @@ def test_a_run_that_was_killed_counts_as_the_labs_and_is_read_again_when_it_grew
 def test_a_run_that_was_removed_is_forgotten(tmp_path: Path) -> None:
     planted(tmp_path, a="...")
     assert len(told(tmp_path)["a"].letters) == 3
-    prune.remove(tmp_path, [prune.Kept("run-0001", 0, 0, "")])
+    list(prune.remove(tmp_path, [prune.Kept("run-0001", 0, 0, "")]))
     assert len(told(tmp_path)["a"].letters) == 2
 
 
@@ -191,6 +192,13 @@ def test_every_byte_of_it_may_be_wrong(tmp_path: Path) -> None:
             index.of("rock")
 
 
+def test_a_letter_that_was_altered_in_the_index_is_no_pass(tmp_path: Path) -> None:
+    planted(tmp_path, a="..FF")
+    told(tmp_path)
+    _sql(tmp_path / NAME, "UPDATE runs SET letters = '.'")
+    assert told(tmp_path)["a"].letters == "..FF"
+
+
 def test_where_no_index_can_be_kept_it_lives_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +235,17 @@ def test_boards_of_a_run_of_many_have_their_own_history(tmp_path: Path) -> None:
         with Index(tmp_path) as index:
             assert index.boards() == ["pi", "rock"]
             assert [entry.folder for entry in index.of("pi")] == ["all/pi"]
+
+
+def test_a_soaks_rounds_are_no_runs_of_their_own(tmp_path: Path) -> None:
+    soaked = tmp_path / "soak"
+    soaked.mkdir()
+    log = Journal(soaked)
+    log.run(soak="rock")
+    log.close()
+    child(soaked / "0001", Verdict.PASS)
+    with Index(tmp_path) as index:
+        assert index.boards() == []
 
 
 def test_a_link_is_no_second_run(tmp_path: Path) -> None:
@@ -290,7 +309,7 @@ def test_old_runs_go_and_the_last_accusation_of_each_board_stays(tmp_path: Path)
         "the last accusation of rock",
         "the last accusation of pi",
     ]
-    prune.remove(tmp_path, gone)
+    assert list(prune.remove(tmp_path, gone)) == gone
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == names(held)
 
 
@@ -312,6 +331,24 @@ def test_what_may_be_going_on_and_the_latest_stay(tmp_path: Path) -> None:
     assert (names(gone), names(held)) == (["run-0010"], ["run-0011"])
 
 
+def test_a_run_whose_children_still_write_or_that_nobody_can_read_stays(tmp_path: Path) -> None:
+    run(tmp_path, 10, {"a": "."})
+    run(tmp_path / "run-0010", 10, {"a": "."}, ends=False)
+    newer = run(tmp_path, 9, {"a": "."}, version=99)
+    os.utime(newer / journal.NAME, (10 * DAY, 10 * DAY))
+    _, held = prune.plan(tmp_path, 0, None, now_s=10.5 * DAY)
+    assert [each.why for each in held] == [
+        "this version can't read it, and it is young", "it may be going on"
+    ]  # fmt: skip
+
+
+def test_what_an_interrupted_pruning_left_goes_with_the_next(tmp_path: Path) -> None:
+    planted(tmp_path, a="..")
+    (tmp_path / "run-0000").rename(tmp_path / ".gone-run-0000")
+    assert list(prune.remove(tmp_path, [])) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["run-0001"]
+
+
 def test_nothing_but_runs_goes(tmp_path: Path) -> None:
     runs, other = tmp_path / "runs", tmp_path / "other"
     planted(runs, a="..")
@@ -322,7 +359,7 @@ def test_nothing_but_runs_goes(tmp_path: Path) -> None:
     (runs / "run-0000/elsewhere").symlink_to(other)
     gone, _ = prune.plan(runs, 0, None, now_s=100 * DAY)
     assert names(gone) == ["run-0000", "run-0001"]
-    prune.remove(runs, gone)
+    assert list(prune.remove(runs, gone)) == gone
     assert (runs / "mine/notes.txt").exists()
     assert (other / "run-0000" / journal.NAME).exists()
 
