@@ -175,7 +175,8 @@ def test_a_board_without_el2_is_a_precondition(tmp_path: Path) -> None:
     text = (data.data_dir("boards") / "qemu-virt.yaml").read_text()
     text = text.replace("name: qemu-virt", "name: no-el2").replace(",virtualization=on", "")
     (tmp_path / "no-el2.yaml").write_text(text)
-    done = _hilagent(tmp_path, "run", "no-el2", "--boards", str(tmp_path), *ONE_CPU)
+    argv = ("--boards", str(tmp_path), "--suite", "dispatch", *ONE_CPU)
+    done = _hilagent(tmp_path, "run", "no-el2", *argv)
     assert done.returncode == 125
     assert done.stdout.startswith("PRECONDITION no-el2")
     assert "entered at EL1" in done.stdout

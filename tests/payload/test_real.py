@@ -143,7 +143,7 @@ def test_the_link_moves_from_cpu_to_cpu_and_neither_is_lost(console: str) -> Non
     """A CPU that went on believing itself the owner took no job: one move in 30 did it."""
     with talk(console) as (payload, _):
         payload.start_cpus()
-        for owner in (1, 0) * 100:
+        for owner in (1, 0) * 50:
             payload.move_link(owner)
             (swept,) = payload.sweep([SweepRequest(cpu=1 - owner, count=16)])
             assert (payload.link_cpu, swept.cpu, swept.count) == (owner, 1 - owner, 16)
