@@ -31,6 +31,7 @@ from typing import NamedTuple, NoReturn
 OK, MISSING, USAGE, LAB = 0, 1, 2, 125
 _TOP = Path(__file__).resolve().parent.parent
 _VENV = _TOP / ".venv"
+_STAMP = _VENV / "hilagent.stamp"
 _LOCK = _TOP / "requirements.lock"
 _OLDEST = (3, 11)
 
@@ -136,13 +137,9 @@ def _follow(argv: Sequence[str], see: Callable[[str], None]) -> None:
     """Run argv and show each line of its output to `see`; its last lines tell of a failure."""
     tail: deque[str] = deque(maxlen=40)
     with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as child:
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace",
+    ) as child:  # fmt: skip
         assert child.stdout is not None
         for line in child.stdout:
             if not line.startswith(("dlstatus:", "pmstatus:")):
@@ -248,8 +245,7 @@ def _stamp() -> str:
 
 
 def _venv_current() -> bool:
-    stamp = _VENV / "hilagent.stamp"
-    return stamp.is_file() and stamp.read_text() == _stamp() and os.access(_python(), os.X_OK)
+    return _STAMP.is_file() and _STAMP.read_text() == _stamp() and os.access(_python(), os.X_OK)
 
 
 def _python() -> Path:
@@ -260,8 +256,7 @@ def _venv() -> None:
     """Make .venv, put the locked packages and the checkout itself into it."""
     if _venv_current():
         return
-    stamp = _VENV / "hilagent.stamp"
-    stamp.unlink(missing_ok=True)
+    _STAMP.unlink(missing_ok=True)
     total = _LOCK.read_text().count("==")
     progress, seen = _Progress("Python packages"), 0
 
@@ -283,7 +278,7 @@ def _venv() -> None:
     progress.at(95, "hilagent itself")
     here = ["--no-deps", "--no-index", "--no-build-isolation", "--editable", str(_TOP)]
     _follow([*pip, *here], see)
-    stamp.write_text(_stamp())
+    _STAMP.write_text(_stamp())
     progress.done()
 
 
@@ -386,6 +381,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _alone():
             _packages(wanted, options.yes)
             _venv()
+            if options.job == "test":
+                _follow([str(_python()), str(_TOP / "tests/labgrid_env.py")], print)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return error.status

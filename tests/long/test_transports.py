@@ -1,45 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The console engine beside labgrid's and pexpect's, in one run.
-
-labgrid's package replaces files of pyserial, so it gets an environment of its own,
-which is kept in the cache.
-"""
+"""The console engine beside labgrid's and pexpect's, in one run."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from hilagent.build import cache
-from tests import tree
+from tests import labgrid_env, tree
 from tests.bench import far, test_transports
 from tests.bench.far import Took
 from tests.long.conftest import Tell
 
-LABGRID = "labgrid==26.0.1"
 TCP_SIZE = 1 << 15
 """labgrid reads a raw TCP port by single bytes: a mebibyte would take minutes."""
 LIMIT_S = 600
 
 
-@pytest.fixture(scope="module")
-def labgrid() -> Path:
-    """The Python of labgrid's environment."""
-
-    def make(folder: Path) -> None:
-        python = folder / "bin" / "python"
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", LABGRID], check=True)
-
-    return cache.entry("labgrid", cache.fingerprint([LABGRID, sys.version]), make) / "bin/python"
-
-
-def _labgrids(python: Path, *where: str, trips: int) -> Took:
-    argv = [str(python), "-m", "tests.long.labgrid_console", str(trips), *where]
+def _labgrids(*where: str, trips: int) -> Took:
+    argv = [labgrid_env.python(), "-m", "tests.long.labgrid_console", str(trips), *where]
     said = subprocess.run(
         argv, cwd=tree.TOP, capture_output=True, text=True, check=True, timeout=LIMIT_S
     )
@@ -47,18 +28,16 @@ def _labgrids(python: Path, *where: str, trips: int) -> Took:
 
 
 @pytest.mark.parametrize("kind", ["pty", "tcp"])
-def test_the_console_engine_beside_others(
-    kind: str, tmp_path: Path, tell: Tell, labgrid: Path
-) -> None:
+def test_the_console_engine_beside_others(kind: str, tmp_path: Path, tell: Tell) -> None:
     mine = [test_transports.ours(kind, tmp_path, number) for number in range(5)]
     pexpects = [test_transports.pexpects(kind) for _ in range(5)]
     if kind == "pty":
         with far.pty() as path:
-            theirs = _labgrids(labgrid, path, trips=200)
+            theirs = _labgrids(path, trips=200)
         drained = theirs.drain_s
     else:
         with far.tcp(TCP_SIZE) as (host, port):
-            theirs = _labgrids(labgrid, host, str(port), trips=20)
+            theirs = _labgrids(host, str(port), trips=20)
         drained = theirs.drain_s * far.SIZE / TCP_SIZE
     goal = f"{test_transports.DRAIN_S} s, {test_transports.TRIP_MS[kind]} ms"
     for name, drain_s, trip_ms in (
