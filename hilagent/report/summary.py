@@ -33,7 +33,8 @@ LEGEND = ". kept  c changed, allowed  = prescribed  X breach  L leak  ? unknown 
 
 def summary(run: Run, *, colour: bool = False) -> str:
     """Return the summary of ``run``; with ``colour`` it has ANSI sequences of ours."""
-    parts = [_head(run, colour), *_replayed(run), *_accused(run, colour), *_troubles(run, colour)]
+    parts = [_head(run, colour), *_replayed(run), *_placed(run)]
+    parts += [*_accused(run, colour), *_troubles(run, colour)]
     parts += subjects.sections(run)
     parts += _dispatch(run)
     parts += _clobber(run, colour)
@@ -63,6 +64,13 @@ def _head(run: Run, colour: bool) -> str:
 def _replayed(run: Run) -> Iterator[str]:
     if then := run.facts.get("replay_of"):
         yield wrap(f"A replay of the run {then}: nothing was measured now.", "")
+
+
+def _placed(run: Run) -> Iterator[str]:
+    if place := run.facts.get("place"):
+        exporters = ", ".join(map(str, run.facts.get("exporters", [])))
+        where = f"At place {place} of {run.facts.get('coordinator')}"
+        yield wrap(scrub_line(f"{where}, by exporter {exporters}.", limit=400), "")
 
 
 def _about(run: Run) -> str:

@@ -179,3 +179,15 @@ def test_ranges_and_cpus_are_written_for_people() -> None:
     assert immediates(((1, 1), (4, 0xFFFF))) == "hvc #0x1, #0x4-0xffff"
     assert immediates(tuple((n, n) for n in range(9))).endswith("5 more ranges")
     assert (cpus(()), cpus((3,)), cpus((0, 1))) == ("", "CPU 3", "CPUs 0, 1")
+
+
+def test_a_run_at_a_place_says_at_which(tmp_path: Path) -> None:
+    log = journal.Journal(tmp_path)
+    log.run(board="rock-pi-4", emulated=False)
+    log.write("facts", place="rock-a", coordinator="lab0:20408", exporters=["lab1\x1b[2J", "lab2"])
+    log.write("end")
+    log.close()
+    run = journal.read(tmp_path)
+    said = " ".join(summary(run).split())
+    assert "At place rock-a of lab0:20408, by exporter lab1, lab2." in said
+    assert results(run)["run"]["place"] == "rock-a"

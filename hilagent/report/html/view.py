@@ -20,7 +20,8 @@ from . import picture
 _MOST_RANGES = 300
 _MOST_RINGS = 64
 _FACTS = (
-    "board", "description", "soc", "emulated", "started_by", "cpu", "midr", "cpus", "cpus_started",
+    "board", "description", "soc", "emulated", "started_by", "place", "coordinator", "exporters",
+    "cpu", "midr", "cpus", "cpus_started",
     "entry_el", "abi", "vectors", "transfer", "encoding", "options", "uboot", "qemu", "own_system",
     "payload_build_id", "kernel_build_id", "hilagent", "python", "host", "utc", "id", "replay_of",
 )  # fmt: skip
