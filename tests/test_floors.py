@@ -13,7 +13,8 @@ from tests import tree
 
 ROOMS = (
     *("data", "setup", "errors", "limits", "clock", "text", "document"),  # leaves
-    *("result", "journal", "abi", "elf", "audit", "link", "board", "transport", "power", "console"),
+    *("result", "journal", "abi", "elf", "audit", "link", "board", "place"),
+    *("transport", "power", "console"),
     *("build", "deploy", "payload", "linux", "session", "probe", "suites", "report"),
     *("bringup", "plugin", "cli", "testing"),
 )

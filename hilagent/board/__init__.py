@@ -12,6 +12,7 @@ from hilagent.board.model import (
     Network,
     Option,
     PayloadSpec,
+    Place,
     Power,
     QemuSpec,
     Ssh,
@@ -21,6 +22,6 @@ from hilagent.board.schema import schema
 
 __all__ = [
     "ENVIRONMENT", "Board", "Console", "Entry", "Firmware", "LinuxSpec", "Network", "Option",
-    "PayloadSpec", "Power", "QemuSpec", "Region", "Ssh", "UBootSpec", "Uart", "check", "examine",
-    "load", "names", "schema", "search_path",
+    "PayloadSpec", "Place", "Power", "QemuSpec", "Region", "Ssh", "UBootSpec", "Uart", "check",
+    "examine", "load", "names", "schema", "search_path",
 ]  # fmt: skip

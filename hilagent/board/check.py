@@ -121,6 +121,9 @@ def _uses(entry: Entry) -> Iterator[_Use]:
     if isinstance(power.get("url"), str):
         outlet = " ".join(str(power[each]) for each in ("url", "pdu", "outlet") if each in power)
         yield "a power outlet", outlet.lower(), "power.outlet"
+    place = _block(said, "place")
+    if isinstance(place.get("name"), str):
+        yield "a place", f"{place['name']} of {place.get('coordinator', 'labgrid')}", "place.name"
     for name in ("os", "linux"):
         yield from _address(_block(_block(said, name), "ssh"), SSH_PORT, f"{name}.ssh.host")
 

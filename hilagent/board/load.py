@@ -22,7 +22,8 @@ from typing import Any
 
 from hilagent import data, document, errors, text
 from hilagent.board import memory
-from hilagent.board.model import Board, Option
+from hilagent.board.model import Board, Option, Place
+from hilagent.board.placed import placed
 from hilagent.document import Node
 
 ENVIRONMENT = "HILAGENT_BOARDS"
@@ -109,6 +110,7 @@ def load(
     options: Mapping[str, str] | None = None,
     dirs: Sequence[Path] = (),
     env: Mapping[str, str] | None = None,
+    place: Place | None = None,
 ) -> Board:
     """Return the board called ``name`` (or of the file ``name``, if it ends in .yaml).
 
@@ -117,17 +119,18 @@ def load(
         options: overrides of its declared options, e.g. ``{"cpu": "max"}``.
         dirs: folders to look in first (``--boards``).
         env: environment, for tests.
+        place: where it is (``--place``); then a model will do.
 
     Raises:
-        UsageError: no such board, folder or option.
+        UsageError: no such board, folder or option; or it can't be at a place.
         InputError: the file is wrong; says every error in it.
     """
     known = names(dirs, env)
-    entry = examine(Path(name) if name.endswith(".yaml") else _find(name, known), known)
+    entry = examine(Path(name) if name.endswith(".yaml") else _find(name, known), known, place)
     board, tree = entry.board, entry.tree
     if board is None or tree is None:
         raise document.gather(list(entry.problems))
-    if entry.model:
+    if entry.model and not (place and not entry.needs):
         hint = f"describe yours in a file of its own that says 'extends: {entry.path.stem}'"
         lacks = f": it needs {', '.join(entry.needs)}" if entry.needs else ""
         raise errors.UsageError(f"{board.name} is a model of boards{lacks}", hint=hint)
@@ -136,12 +139,13 @@ def load(
     return _validated(tree, entry.path) if options else board
 
 
-def examine(path: Path, known: Mapping[str, Path]) -> Entry:
+def examine(path: Path, known: Mapping[str, Path], place: Place | None = None) -> Entry:
     """Return what the file ``path`` is, with everything that is wrong with it.
 
     Args:
         path: of the file.
         known: files by the names that ``extends`` may say.
+        place: where it is, instead of where its file says.
     """
     found = _Chain(known)
     problems = found.problems
@@ -149,6 +153,7 @@ def examine(path: Path, known: Mapping[str, Path]) -> Entry:
         tree = _extended(path, found)
     except errors.InputError as error:
         return Entry(path, None, None, (), (*problems, error))
+    tree = placed(tree, place) if place else tree
     own = found.models.get(path)
     if own is not None and own.value is not True:
         problems.append(_wrong(own, "model", f"expected true, found {own.plain()!r}"))

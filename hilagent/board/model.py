@@ -19,6 +19,7 @@ from hilagent.board.console import Port, Seconds
 from hilagent.board.emulated import Firmware as Firmware
 from hilagent.board.emulated import QemuSpec as QemuSpec
 from hilagent.board.hardware import STRICT, Address, Name, Region, Text, Watchdog
+from hilagent.board.place import Place as Place
 from hilagent.board.power import Power as Power
 from hilagent.limits import Between, Length, Matches
 
@@ -232,6 +233,8 @@ class Board:
         memory: what the load addresses are held against.
         tags: any words, to choose a board by.
         transfers: how U-Boot can be fed, best first.
+        place: of a labgrid coordinator, which is taken for each run; it has the console and
+            the power of kind ``labgrid``.
         options: fields that a run may override.
         source: the file that it came from; not a field of the YAML.
     """
@@ -255,6 +258,7 @@ class Board:
     uboot: UBootSpec | None = None
     os: OsSpec | None = None
     linux: LinuxSpec | None = None
+    place: Place | None = None
     options: Mapping[Name, Option] = field(default_factory=dict)
     source: Path | None = None
 
@@ -264,6 +268,9 @@ class Board:
             raise ValueError(
                 "console or power by qemu needs a 'qemu' block, and a 'qemu' block needs them"
             )
+        by_place = "labgrid" in (self.console.kind, self.power.kind)
+        if by_place and self.place is None:
+            raise ValueError("console or power by labgrid needs a 'place' block")
         if self.qemu is not None and not self.emulated:
             raise ValueError("a board with a 'qemu' block is emulated: expected emulated: true")
         for block in (self.linux, self.os):

@@ -13,6 +13,7 @@ from hilagent.limits import Between, Matches
 _FIELDS = {
     "qemu": frozenset[str](),
     "manual": frozenset[str](),
+    "labgrid": frozenset[str](),
     "recorded": frozenset[str](),
     "command": frozenset({"on", "off", "cycle", "state"}),
     "http": frozenset({"device", "url", "outlet", "pdu", "user", "password_file"}),
@@ -26,7 +27,8 @@ class Power:
 
     Attributes:
         kind: ``qemu`` (start and end the emulator), ``command``, ``http`` (a switch on the
-            network), ``manual`` (a person at the terminal; not for CI) or ``recorded``
+            network), ``labgrid`` (the place's), ``manual`` (a person at the terminal; not for
+            CI) or ``recorded``
             (nothing is switched: ``hilagent run recorded:RUN``).
         on, off, cycle, state: argv lists of ``command``; without ``cycle`` it is
             off, ``off_s`` seconds, on. ``state`` exits 0 for on and 1 for off.
@@ -43,7 +45,7 @@ class Power:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    kind: Literal["qemu", "command", "http", "manual", "recorded"]
+    kind: Literal["qemu", "command", "http", "labgrid", "manual", "recorded"]
     on: Command | None = None
     off: Command | None = None
     cycle: Command | None = None

@@ -36,7 +36,7 @@ class Patient:
 
     def __init__(self, settings: Settings, bench: RealBench, journal: Journal) -> None:
         self.settings, self.bench, self.journal = settings, bench, journal
-        self.board: Board = settings.board
+        self.board: Board = bench.board
         self.began = 0
         self.refused_el: int | None = None
         self.facts: Facts | None = None

@@ -31,7 +31,7 @@ def port(patient: Patient) -> Seen:
         return absent("QEMU's own socket, there once it runs")
     field = {"serial": "console.path", "command": "console.argv"}.get(wiring.kind, "console.host")
     try:
-        transport.open(wiring).close()
+        transport.open(wiring, None, patient.bench.place).close()
     except LabError as exc:
         hint = f"{exc.hint or 'is the console server up?'}; {patient.line_of(field)}"
         return bad(exc.message, hint)

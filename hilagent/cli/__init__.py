@@ -20,6 +20,7 @@ from hilagent.cli.bringups import doctor, onboard
 from hilagent.cli.builds import build, own_options
 from hilagent.cli.ending import guarded
 from hilagent.cli.labs import boards
+from hilagent.cli.placing import PLACE_OPTIONS, chosen_board, place_in, place_options
 from hilagent.cli.reports import diff, history, report
 from hilagent.cli.values import Duration, Number, given, wait_option
 
@@ -109,6 +110,7 @@ def _suite_options(command: _Command) -> _Command:
 @click.option("--list-vectors", is_flag=True, is_eager=True, expose_value=False,
               callback=lambda context, _, wanted: _list_vectors(context, wanted),
               help="Say what --vectors can name, and what each mutant breaks.")  # fmt: skip
+@place_options
 @_board_options
 def _run(
     names: tuple[str, ...], every: bool, tags: tuple[str, ...], jobs: int | None, **chosen: Any,
@@ -121,6 +123,9 @@ def _run(
     """
     if every and names:
         raise click.UsageError("--all is every board: name none")
+    place = place_in(chosen)
+    if place is not None and (every or tags or len(names) > 1):
+        raise click.UsageError("a place has one board; for several, say 'place' in their files")
     if every or tags or len(names) > 1:
         from hilagent.cli.many import Wanted, run_many
 
@@ -131,7 +136,7 @@ def _run(
         return run_many(many, chosen["run_dir"], as_json=chosen["as_json"])
     from hilagent.cli.run import Chosen, run
 
-    board = names[0] if names else DEFAULT_BOARD
+    board = chosen_board(names, place, DEFAULT_BOARD)
     wanted = Chosen(chosen["suites"], chosen["tests"], chosen["only"])
     as_json = chosen["as_json"]
     typed = ("hilagent", "run", board, *given(click.get_current_context(), without=_ONCE))
@@ -189,6 +194,7 @@ def _register_options(command: _Command) -> _Command:
 @click.option("--vectors", default="reference-stub", show_default=True, metavar="NAME",
               help=f"Vectors under test: {_VECTORS_HELP}")  # fmt: skip
 @_register_options
+@place_options
 @_board_options
 def _hvc(imm: int, cpu: int, origin: str, vectors: str, **chosen: Any) -> int:
     """Issue one hvc #IMM on BOARD and show the whole register file's changes."""
@@ -222,6 +228,7 @@ def _audit(kernel: str, abi: str, as_json: bool) -> int:
 @click.argument("board", default=DEFAULT_BOARD)
 @click.option("--vectors", default="reference-stub", show_default=True, metavar="NAME",
               help=f"Vectors under test: {_VECTORS_HELP}")  # fmt: skip
+@place_options
 @_board_options
 def _shell(vectors: str, **chosen: Any) -> int:
     """A Python prompt with the payload of BOARD at hand."""
@@ -236,8 +243,9 @@ def _shell(vectors: str, **chosen: Any) -> int:
 @click.option("--boards", "folders", multiple=True, metavar="DIR",
               type=click.Path(file_okay=False, path_type=Path),
               help="A folder of board files, looked at first.")  # fmt: skip
+@place_options
 @wait_option
-def _power(board: str, what: str, folders: tuple[Path, ...], wait_s: float) -> int:
+def _power(board: str, what: str, folders: tuple[Path, ...], wait_s: float, **at: Any) -> int:
     """Switch BOARD on or off, or say which it is.
 
     Says what was done, and what the board's own 'power.state' says of it afterwards;
@@ -245,7 +253,7 @@ def _power(board: str, what: str, folders: tuple[Path, ...], wait_s: float) -> i
     """
     from hilagent.cli.power import power
 
-    return power(board, what, folders, wait_s)
+    return power(board, what, folders, wait_s, place_in(at))
 
 
 @_hilagent.command("console")
@@ -295,6 +303,7 @@ def _power(board: str, what: str, folders: tuple[Path, ...], wait_s: float) -> i
 @click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Where the log goes: console.raw, console.tx, console.idx (default: a new "
                    "folder in $HILAGENT_RUNS or ./hilagent-runs).")  # fmt: skip
+@place_options
 @wait_option
 def _console(board: str, watch: bool, begin: Any, **chosen: Any) -> int:
     """Connect this terminal to the console of BOARD, for this command alone.
@@ -304,17 +313,19 @@ def _console(board: str, watch: bool, begin: Any, **chosen: Any) -> int:
     only text (on a terminal with colours) is shown: it can't drive this terminal. The log
     has every byte, and when it came. A pipe as input is sent as it is.
     """
+    place = place_in({name: chosen.pop(name) for name in PLACE_OPTIONS})
     if watch:
         if begin or chosen["run_dir"] or chosen["options"] or chosen["wait_s"]:
             raise click.UsageError("--watch only looks on: it switches, chooses and writes nothing")
         from hilagent.cli.following import watch as follow
 
-        return follow(board, chosen["folders"], timestamps=chosen["timestamps"])
+        return follow(board, chosen["folders"], place, timestamps=chosen["timestamps"])
     from hilagent.cli.console import Wanted, console
     from hilagent.plugin.options import pairs
 
     options = pairs(chosen.pop("options"))
-    return console(board, Wanted(begin=begin or "as it is", options=options, **chosen))
+    wanted = Wanted(begin=begin or "as it is", options=options, place=place, **chosen)
+    return console(board, wanted)
 
 
 @_hilagent.command("trust")
@@ -374,4 +385,5 @@ def _request(chosen: dict[str, Any]) -> Any:
         modes=tuple(chosen.get("modes", ())),
         chain=chosen.get("chain", 1),
         wait_s=chosen["wait_s"],
+        place=place_in(chosen),
     )

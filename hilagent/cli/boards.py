@@ -75,9 +75,11 @@ def _facts(board: boards_room.Board, needs: Sequence[str]) -> str:
     return ", ".join(words)
 
 
-def release(names: Sequence[str], folders: Sequence[Path]) -> int:
+def release(
+    names: Sequence[str], folders: Sequence[Path], place: boards_room.Place | None = None
+) -> int:
     """End the quarantine of each board, and print what had been seen."""
-    found = [boards_room.load(name, dirs=folders) for name in names]
+    found = [boards_room.load(name, dirs=folders, place=place) for name in names]
     for board in found:
         with lock.hold(lock.things(board), board=board.name, run_dir=None):
             marks = quarantine.lift(board)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hilagent.cli.placing import place_of, place_options
 from hilagent.cli.values import wait_option
 
 
@@ -22,15 +23,12 @@ from hilagent.cli.values import wait_option
 @click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Where the logs go (default: a new folder in $HILAGENT_RUNS "
                    "or ./hilagent-runs).")  # fmt: skip
+@place_options
 @wait_option
 def doctor(
-    board: str,
-    options: tuple[str, ...],
-    folders: tuple[Path, ...],
-    as_json: bool,
-    run_dir: Path | None,
-    wait_s: float,
-) -> int:
+    board: str, options: tuple[str, ...], folders: tuple[Path, ...], as_json: bool,
+    run_dir: Path | None, wait_s: float, **at: Any,
+) -> int:  # fmt: skip
     """Look at BOARD layer by layer, from its port to KVM, and name the first that is broken.
 
     Each layer says what was seen, and what to do; one whose foundation is broken is not
@@ -41,7 +39,10 @@ def doctor(
     from hilagent.plugin.options import pairs
     from hilagent.session.settings import Request
 
-    request = Request(board=board, options=pairs(options), boards=folders, wait_s=wait_s)
+    place = place_of(**at)
+    request = Request(
+        board=board, options=pairs(options), boards=folders, wait_s=wait_s, place=place
+    )
     return look(request, run_dir, as_json=as_json)
 
 

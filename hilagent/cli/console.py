@@ -38,6 +38,7 @@ class Wanted:
         options, folders: of the board.
         wait_s: how long to wait for whoever uses it.
         run_dir: where the log goes; None for a new folder.
+        place: where the board is, instead of where its file says.
     """
 
     begin: Begin = "as it is"
@@ -47,6 +48,7 @@ class Wanted:
     folders: Sequence[Path] = ()
     run_dir: Path | None = None
     wait_s: float = 0.0
+    place: boards_room.Place | None = None
 
 
 def console(name: str, wanted: Wanted) -> int:
@@ -56,7 +58,7 @@ def console(name: str, wanted: Wanted) -> int:
         errors.LabError: the board is in use, or its line is lost.
         signals.Interrupted: by a signal; the terminal is restored.
     """
-    board = boards_room.load(name, options=wanted.options, dirs=wanted.folders)
+    board = boards_room.load(name, options=wanted.options, dirs=wanted.folders, place=wanted.place)
     stdin = sys.stdin.fileno()
     by_hand = os.isatty(stdin)
     with signals.as_exceptions(), contextlib.ExitStack() as stack:

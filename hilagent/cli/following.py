@@ -27,15 +27,23 @@ LOOK_S = 0.1
 _READ_BYTES = 1 << 16
 
 
-def watch(name: str, folders: Sequence[Path], *, timestamps: bool = False) -> int:
+def watch(
+    name: str,
+    folders: Sequence[Path],
+    place: boards_room.Place | None = None,
+    *,
+    timestamps: bool = False,
+) -> int:
     """Show the log of whoever holds the board until they give it back.
 
     Raises:
         errors.LabError: nobody holds it, or they keep no log.
         errors.UsageError: nobody can know who holds it.
     """
-    board = boards_room.load(name, dirs=folders)
+    board = boards_room.load(name, dirs=folders, place=place)
     things = lock.things(board)
+    if place is not None and not place.name:
+        raise errors.UsageError("which place is it? --watch needs its name (--place)")
     if not things:
         hint = "follow the console.raw of a run in its run directory"
         message = f"{name} is emulated: each run has one of its own, and none can be named"

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from hilagent.cli.placing import place_of, place_options
 
 
 @click.group("boards", invoke_without_command=True)
@@ -46,8 +49,9 @@ def _check(folders: tuple[Path, ...], paths: tuple[Path, ...]) -> int:
 
 @boards.command("release")
 @click.argument("names", nargs=-1, required=True, metavar="BOARD...")
+@place_options
 @click.pass_obj
-def _release(folders: tuple[Path, ...], names: tuple[str, ...]) -> int:
+def _release(folders: tuple[Path, ...], /, names: tuple[str, ...], **at: Any) -> int:
     """End the quarantine of boards that were repaired.
 
     A board whose switch lied about power is refused by every run on this host until
@@ -55,7 +59,10 @@ def _release(folders: tuple[Path, ...], names: tuple[str, ...]) -> int:
     """
     from hilagent.cli.boards import release
 
-    return release(names, folders)
+    place = place_of(**at)
+    if place is not None and (len(names) > 1 or not place.name):
+        raise click.UsageError("one board at one place, by its name")
+    return release(names, folders, place)
 
 
 @boards.command("schema")

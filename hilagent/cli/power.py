@@ -11,31 +11,32 @@ from hilagent import errors
 from hilagent import power as power_room
 from hilagent.board import Board
 from hilagent.cli.ending import say
-from hilagent.clock import Deadline
 from hilagent.power import Power
 from hilagent.result import EXIT_OK
-from hilagent.session import lock, signals, switch
+from hilagent.session import signals, switch
+from hilagent.session.held import hold
 
 
-def power(name: str, verb: str, folders: Sequence[Path], wait_s: float = 0.0) -> int:
+def power(
+    name: str,
+    verb: str,
+    folders: Sequence[Path],
+    wait_s: float = 0.0,
+    place: boards_room.Place | None = None,
+) -> int:
     """Do ``verb``: on, off, cycle or state; wait for whoever uses the board for ``wait_s``.
 
     Raises:
         errors.UsageError: this board can't be asked that.
         errors.LabError: it is in use, or its switch fails.
     """
-    board = boards_room.load(name, dirs=folders)
+    board = boards_room.load(name, dirs=folders, place=place)
     if board.power.kind == "qemu":
         hint = f"hilagent console {name} starts it, and switches it off at its own end"
         message = f"{name} is emulated: it lives no longer than the command that starts it"
         raise errors.UsageError(f"{message}, and has no switch for another", hint=hint)
-    queue = lock.Queue(Deadline.after(wait_s), say) if wait_s else None
-    names = lock.things(board)
-    with (
-        signals.as_exceptions(),
-        lock.hold(names, board=board.name, run_dir=None, queue=queue),
-    ):
-        outlet = power_room.open(board)
+    with signals.as_exceptions(), hold(board, None, wait_s, say, say) as have:
+        outlet = power_room.open(have.board, None, have.place)
         if verb == "state":
             print(f"{board.name}: {_state(board, outlet)}")
         else:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from hilagent.board.model import Board
 from hilagent.errors import AgentBug
+from hilagent.place import Place
 from hilagent.power.base import Power
 from hilagent.power.command import CommandPower
 from hilagent.power.http import HttpPower
+from hilagent.power.labgrid import LabgridPower
 from hilagent.power.manual import ManualPower
 from hilagent.power.qemu import QemuPower
 from hilagent.power.recorded import RecordedPower
@@ -17,12 +19,13 @@ from hilagent.power.recorded import RecordedPower
 __all__ = ["CommandPower", "HttpPower", "ManualPower", "Power", "QemuPower", "open"]
 
 
-def open(board: Board, tftp_dir: Path | None = None) -> Power:
+def open(board: Board, tftp_dir: Path | None = None, place: Place | None = None) -> Power:
     """Return the switch of ``board``; nothing is switched yet.
 
     Args:
         board: whose.
         tftp_dir: what an emulated network serves, see :class:`QemuPower`.
+        place: that gives its power.
 
     Raises:
         LabError: it is switched by a person, and nobody is there.
@@ -31,6 +34,8 @@ def open(board: Board, tftp_dir: Path | None = None) -> Power:
         return CommandPower(board.power)
     if board.power.kind == "http":
         return HttpPower(board.power)
+    if board.power.kind == "labgrid" and place is not None:
+        return LabgridPower(board.power, place)
     if board.power.kind == "manual":
         return ManualPower(board.power, board.name)
     if board.power.kind == "recorded" and board.console.path is not None:

@@ -16,6 +16,7 @@ from hilagent import errors
 from hilagent.board import Board
 from hilagent.console import Console
 from hilagent.journal import Journal
+from hilagent.place import Place
 from hilagent.session import switch
 from hilagent.session.firmware import with_firmware
 from hilagent.session.held import held
@@ -38,8 +39,8 @@ def attend(
     Raises:
         errors.LabError: it is in use, or can't be opened, switched on, or off at the end.
     """
-    with held(board, journal, wait_s):
-        attended = Attended(with_firmware(board, journal), journal)
+    with held(board, journal, wait_s) as have:
+        attended = Attended(with_firmware(have.board, journal), journal, have.place)
         try:
             attended.begin(begin)
             yield attended
@@ -50,11 +51,11 @@ def attend(
 class Attended:
     """Made by :func:`attend`."""
 
-    def __init__(self, board: Board, journal: Journal) -> None:
+    def __init__(self, board: Board, journal: Journal, place: Place | None) -> None:
         from hilagent import power
 
-        self._board, self._journal = board, journal
-        self._power = power.open(board)
+        self._board, self._journal, self._place = board, journal, place
+        self._power = power.open(board, None, place)
         self._console: Console | None = None
         self._ours = False
 
@@ -130,7 +131,7 @@ class Attended:
     def _open(self) -> None:
         from hilagent import transport
 
-        stream = transport.open(self._board.console, self._power)
+        stream = transport.open(self._board.console, self._power, self._place)
         self._console = Console(stream, self._journal.run_dir, told=self._journal.note)
 
     def _close(self) -> None:

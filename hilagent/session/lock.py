@@ -26,7 +26,7 @@ from hilagent.session import shared
 from hilagent.session.things import things
 from hilagent.text import scrub_line
 
-__all__ = ["Holder", "Queue", "hold", "holder", "things"]
+__all__ = ["Holder", "Queue", "Taken", "Waiting", "hold", "holder", "things"]
 
 LOOK_S = 1.0
 """Between two tries: flock(2) has no time-out, and a thread in it could not be ended."""
@@ -127,7 +127,7 @@ def _all(
     names: Sequence[str], board: str, run_dir: Path | None, queue: Queue | None
 ) -> contextlib.ExitStack:
     """Return what holds all of ``names``, once that can be."""
-    waiting = _Waiting(queue) if queue is not None else None
+    waiting = Waiting(queue) if queue is not None else None
     while True:
         try:
             return _at_once(names, board, run_dir)
@@ -139,7 +139,7 @@ def _all(
             names = [taken.thing, *(name for name in sorted(names) if name != taken.thing)]
 
 
-class _Waiting:
+class Waiting:
     """One command in a queue, until its time is up."""
 
     def __init__(self, queue: Queue) -> None:

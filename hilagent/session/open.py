@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hilagent.deploy.base import Transfer
     from hilagent.linux.system import System
     from hilagent.payload import Payload
+    from hilagent.place import Place
     from hilagent.power import Power
 
 
@@ -87,12 +88,13 @@ def bench(settings: Settings, journal: Journal, *, marked: bool = False) -> Iter
     """
     board = settings.board
     with contextlib.ExitStack() as stack:
-        stack.enter_context(held(board, journal, settings.request.wait_s))
+        have = stack.enter_context(held(board, journal, settings.request.wait_s))
+        board = have.board
         if not marked:
             quarantine.refuse(board)
         settings = dataclasses.replace(settings, board=with_firmware(board, journal))
         served = stack.enter_context(_private_dir())
-        real = RealBench(settings, journal, served)
+        real = RealBench(settings, journal, served, have.place)
         real.build()
         yield real
 
@@ -108,13 +110,17 @@ class RealBench:
 
     Args:
         served: the folder that TFTP serves; private to this run.
+        place: that the board is at.
     """
 
-    def __init__(self, settings: Settings, journal: Journal, served: Path) -> None:
+    def __init__(
+        self, settings: Settings, journal: Journal, served: Path, place: Place | None = None
+    ) -> None:
         from hilagent import power
 
         self._settings, self._journal, self._served = settings, journal, served
-        self._power: Power = power.open(settings.board, served)
+        self.place = place
+        self._power: Power = power.open(settings.board, served, place)
         self._console: Console | None = None
         self._image = b""
         self._switched = False
@@ -180,11 +186,11 @@ class RealBench:
             if not self._switched and self._power.state() is not False:
                 self._power.off()  # it may be on since before this run
             self._switched = True
-            self._open_console(transport.open(board.console, self._power))
+            self._open_console(transport.open(board.console, self._power, self.place))
             self._power.on()
         else:
             self._power.on()
-            self._open_console(transport.open(board.console, self._power))
+            self._open_console(transport.open(board.console, self._power, self.place))
             self._watch_threads()
 
     def off(self) -> None:
@@ -206,7 +212,7 @@ class RealBench:
         before, self._console = self._console, None
         if before is not None:
             before.close()
-        self._open_console(transport.open(console, self._power))
+        self._open_console(transport.open(console, self._power, self.place))
 
     def transfer(self, name: str = "") -> Transfer:
         """Return the way to load called ``name``; by default that of the run."""

@@ -24,6 +24,7 @@ from pathlib import Path
 from hilagent import errors
 from hilagent.board import Board
 from hilagent.journal import Journal
+from hilagent.place import address_of
 from hilagent.session import shared
 from hilagent.session.things import things
 from hilagent.text import scrub_line
@@ -66,7 +67,7 @@ def lied(board: Board, journal: Journal, saw: str) -> errors.PowerLied:
     hint = "check that the power switch really switches this board"
     try:
         if mark(board, saw, journal.run_dir):
-            hint += f"; it is in quarantine until 'hilagent boards release {board.name}'"
+            hint += f"; it is in quarantine until '{_releases(board)}'"
             journal.note(f"{board.name} is in quarantine now: {saw}", blame="infra")
     except errors.LabError as exc:
         hint += f"; it can't be put into quarantine: {exc.message}"
@@ -98,8 +99,15 @@ def found(board: Board) -> Mark | None:
 def refuse(board: Board) -> None:
     """Raise LabError where ``board`` is in quarantine; says what to do."""
     if (made := found(board)) is not None:
-        hint = f"repair it, then: hilagent boards release {board.name}"
+        hint = f"repair it, then: {_releases(board)}"
         raise errors.LabError(f"{board.name} is in quarantine {made}", hint=hint)
+
+
+def _releases(board: Board) -> str:
+    """Return the command that ends the quarantine of ``board``."""
+    place = board.place
+    where = f" --place {place.name} --coordinator {address_of(place.coordinator)}" if place else ""
+    return f"hilagent boards release {board.name}{where}"
 
 
 def lift(board: Board) -> list[Mark]:

@@ -49,6 +49,8 @@ class Recording:
         """
         if request.options or request.kernels or request.own or request.modes:
             raise errors.UsageError("a recording has no options and no kernels but its own")
+        if request.place is not None:
+            raise errors.UsageError("a recording is at no place")
         return dataclasses.replace(
             request,
             vectors=request.vectors or tuple(self.facts["asked"]["vectors"]),
@@ -107,7 +109,7 @@ def load(folder: Path) -> Recording:
     said["console"] |= {
         "kind": "recorded", "path": str(folder), "host": None, "port": None, "argv": None,
     }  # fmt: skip
-    said |= {"power": {"kind": "recorded"}, "qemu": None, "linux": None}
+    said |= {"power": {"kind": "recorded"}, "qemu": None, "linux": None, "place": None}
     try:
         board = TypeAdapter(Board).validate_json(json.dumps(said))
     except ValidationError as error:

@@ -13,6 +13,7 @@ from hilagent.board import Board
 
 if TYPE_CHECKING:
     from hilagent import abi
+    from hilagent.board import Place
     from hilagent.build.given import Absent, Paths
     from hilagent.session.linux import Boot
     from hilagent.session.recording import Recording
@@ -43,6 +44,7 @@ class Request:
         chain: how often in a row each way of restarting is taken.
         wait_s: how long to wait for a board that somebody else uses; 0: not at all.
         command: the words that were typed, for whoever wants to do it again.
+        place: where the board is, instead of where its file says.
     """
 
     board: str = DEFAULT_BOARD
@@ -57,6 +59,7 @@ class Request:
     chain: int = 1
     wait_s: float = 0.0
     command: tuple[str, ...] = ()
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ def look_up(request: Request) -> Settings:
         request = replay.request(request)
         found = replay.board
     else:
-        found = board.load(request.board, options=request.options, dirs=request.boards)
+        found = board.load(
+            request.board, options=request.options, dirs=request.boards, place=request.place
+        )
     started = found.qemu is not None and found.qemu.starts_payload
     if found.uboot is None and found.os is None and not started:
         hint = "its file needs a block 'uboot', or 'os': the system that it boots by itself"

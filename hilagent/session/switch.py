@@ -54,6 +54,8 @@ def unknown(board: Board) -> str:
     match board.power.kind:
         case "manual":
             return "whoever switched it knows"
+        case "labgrid":
+            return "the switch of its place doesn't tell"
         case "http":
             return f"a {board.power.device} doesn't tell"
     if board.power.state:

@@ -13,23 +13,29 @@ from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from hilagent.board import Board
-from hilagent.board.model import Console, Power
+from hilagent.board.model import Place, Power
+from hilagent.place import address_of
 
 
 def things(board: Board) -> tuple[str, ...]:
     """Return the names of what ``board`` is physically reached by, each once, sorted."""
     outlet = _OUTLETS.get(board.power.kind)
     found = {
-        *_port(board.console),
+        *_port(board),
         *(outlet(board.power) if outlet is not None else ()),
         *_systems(board),
+        *_place(board.place),
     }
     return tuple(sorted(found))
 
 
-def _port(console: Console) -> Iterator[str]:
-    """Yield the serial port: however it is called, where its server is, or what leads to it."""
-    if console.kind == "recorded":
+def _port(board: Board) -> Iterator[str]:
+    """Yield the serial port: however it is called, where its server is, or what leads to it.
+
+    A place's is had with the place, and may be another board's the next time.
+    """
+    console = board.console
+    if console.kind == "recorded" or (board.place is not None and console.host is not None):
         return
     if console.argv is not None:
         yield f"console '{shlex.join(console.argv)}'"
@@ -37,6 +43,12 @@ def _port(console: Console) -> Iterator[str]:
         yield os.path.realpath(console.path)
     elif console.host is not None:
         yield f"{console.host.lower()}:{console.port}"
+
+
+def _place(place: Place | None) -> Iterator[str]:
+    """Yield the place, by its coordinator: labgrid's own lock doesn't say which process has it."""
+    if place is not None and place.name is not None:
+        yield f"place {place.name} of {address_of(place.coordinator).lower()}"
 
 
 def _of_commands(power: Power) -> Iterator[str]:

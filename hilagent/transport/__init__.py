@@ -5,20 +5,26 @@ from __future__ import annotations
 
 from hilagent.board.model import Console
 from hilagent.errors import AgentBug
-from hilagent.transport import command, qemu, recorded, rfc2217, serial, tcp
+from hilagent.transport import command, labgrid, qemu, recorded, rfc2217, serial, tcp
 from hilagent.transport.base import Breaks, FdStream, Stream
 
 __all__ = ["Breaks", "FdStream", "Stream", "open"]
 
 
-def open(console: Console, power: object = None) -> Stream:
+def open(console: Console, power: object = None, place: labgrid.Place | None = None) -> Stream:
     """Open a board's console.
 
     Args:
         console: how it is reached.
         power: the board's power back-end, already on where it is an emulator;
             each start of an emulator needs a new stream.
+        place: whose console it is, and with which it ends.
     """
+    stream = _opened(console, power)
+    return labgrid.PlaceStream(stream, place) if place is not None else stream
+
+
+def _opened(console: Console, power: object) -> Stream:
     if console.kind == "serial" and console.path:
         return serial.connect(console.path, console.baud, console.replug_s)
     if console.kind == "tcp" and console.host and console.port:

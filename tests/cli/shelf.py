@@ -54,7 +54,8 @@ def _clobbers(sig: Sig) -> Sig:
     return dataclasses.replace(sig, gpr_changed=sig.gpr_changed | 1 << CLOBBERED)
 
 
-def _scripted(kind: str, seed: int) -> ScriptedBoard:
+def scripted(kind: str, seed: int) -> ScriptedBoard:
+    """Return a board of that kind, without power."""
     acts: behaviour.Behaviour = behaviour.hyp_stub
     if kind == "clobbers":
         acts = behaviour.changed(acts, {0xBEEF: _clobbers})
@@ -78,7 +79,7 @@ def main(folder: Path, kinds: Mapping[str, str]) -> None:
     """Run the boards until stdin is at its end; say when they are there."""
     with contextlib.ExitStack() as stack:
         for seed, (name, kind) in enumerate(kinds.items(), 1):
-            board = _scripted(kind, seed)
+            board = scripted(kind, seed)
             pty = stack.enter_context(PtyBoard(board))
             outlet = folder / f"{name}.outlet"
             os.mkfifo(outlet)

@@ -30,7 +30,7 @@ from hilagent.link import wire
 from hilagent.power import QemuPower
 from hilagent.testing import Faults, FaultyStream, faulty_socket
 from hilagent.testing.faults import Fault, Filter
-from hilagent.transport import Stream
+from hilagent.transport import Stream, labgrid
 
 BOOT = b":" + base64.b64encode(bytes([wire.Kind.EVENT, wire.Event.BOOT, 0]))[:3]
 """How the payload's first, armoured words begin: its hello to whoever listens."""
@@ -129,8 +129,10 @@ def main(spec: Spec, argv: list[str]) -> int:
     lines: list[FaultyStream] = []
     count = itertools.count()
 
-    def faulty(console: Console, power: object = None) -> Stream:
-        lines.append(bad_line(really_open(console, power), spec, next(count)))
+    def faulty(
+        console: Console, power: object = None, place: labgrid.Place | None = None
+    ) -> Stream:
+        lines.append(bad_line(really_open(console, power, place), spec, next(count)))
         return lines[-1]
 
     def spoiling(*args: object, **kwargs: object) -> Spoiling:

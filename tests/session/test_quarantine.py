@@ -159,3 +159,20 @@ def test_the_listing_shows_it_until_it_is_released(
     assert cli.main([*verb, "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["rock"]["quarantine"] == ""
+
+
+def test_of_a_model_at_a_place_it_is_the_place_that_is_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = boards.load("rpi-4b", place=boards.Place("a", coordinator="lab0"))
+    quarantine.mark(board, SAW, tmp_path)
+    other = boards.load("rock-pi-4", place=boards.Place("a", coordinator="LAB0:20408"))
+    assert quarantine.found(other) is not None
+    assert quarantine.found(boards.load("rpi-4b", place=boards.Place("b"))) is None
+    with pytest.raises(errors.LabError) as caught:
+        quarantine.refuse(board)
+    command = caught.value.hint.partition(": hilagent ")[2]
+    assert command == "boards release rpi-4b --place a --coordinator lab0:20408"
+    assert cli.main(command.split()) == 0
+    assert "rpi-4b is released" in capsys.readouterr().out
+    assert quarantine.found(other) is None

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from hilagent import board as boards
 from hilagent import errors, power
 from hilagent.journal import Journal
 from hilagent.session import recording
 from hilagent.session.open import open as open_session
+from hilagent.session.settings import Request
 from hilagent.suites import observe
 from tests.session.test_open import STUB, Bed, bed, traits, uboot
 
@@ -93,3 +95,16 @@ def test_a_recording_of_another_payload_is_refused(replaying: Bed) -> None:
     found.check_payload("then")
     with pytest.raises(errors.LabError, match="has the payload then, this tree builds now"):
         found.check_payload("now")
+
+
+def test_a_run_at_a_place_is_replayed_without_one(tmp_path: Path) -> None:
+    there = boards.load("rpi-4b", place=boards.Place("a"))
+    with contextlib.closing(Journal(tmp_path)) as log:
+        asked = {"vectors": (), "abi": "", "transfer": ""}
+        log.run(cpu_model="", **recording.facts(there, asked))
+        log.write("facts", chance="1", parallel=0)
+    found = recording.load(tmp_path)
+    assert found.board.place is None
+    assert found.board.console.kind == found.board.power.kind == "recorded"
+    with pytest.raises(errors.UsageError, match="a recording is at no place"):
+        found.request(Request(place=boards.Place("a")))

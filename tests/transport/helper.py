@@ -18,6 +18,7 @@ from hilagent import transport
 from hilagent.board.model import Console
 from hilagent.clock import Deadline
 from hilagent.transport.base import Returns, Stream
+from hilagent.transport.labgrid import Place
 from tests.transport import servers
 from tests.transport.cable import Cable
 
@@ -107,6 +108,36 @@ def tcp() -> Iterator[Ends]:
         yield ends
 
 
+class FakePlace(Place):
+    """A place that nobody takes away until a test says so."""
+
+    def __init__(self) -> None:
+        self.gone = ""
+
+    @property
+    def lost(self) -> str:
+        return self.gone
+
+    def why(self) -> str:
+        return self.gone or "exporter east of place a keeps the port"
+
+
+@contextlib.contextmanager
+def labgrid(server: servers.Start | None = None) -> Iterator[Ends]:
+    """The port of a place: raw, or that of a console server."""
+    with contextlib.ExitStack() as stack:
+        if server is None:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            host, port = listener.getsockname()
+            stream = transport.open(Console(kind="tcp", host=host, port=port), None, FakePlace())
+            far = listener.accept()[0].detach()
+        else:
+            it = stack.enter_context(server())
+            there = Console(kind="rfc2217", host=it.host, port=it.port)
+            stream, far = transport.open(there, None, FakePlace()), it.far
+        yield stack.enter_context(_between(stream, far))
+
+
 @contextlib.contextmanager
 def qemu() -> Iterator[Ends]:
     """What an emulator gives."""
@@ -147,6 +178,8 @@ KINDS: dict[str, Kind] = {
     "ser2net": partial(rfc2217, servers.ser2net),
     "command": command,
     "pyserial": partial(rfc2217, servers.pyserial),
+    "labgrid": labgrid,
+    "labgrid-rfc2217": partial(labgrid, servers.ser2net),
 }
 
 

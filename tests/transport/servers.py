@@ -52,7 +52,7 @@ def ser2net(accepter: str = "telnet(rfc2217)", settings: str = "9600n81") -> Ite
         ["/usr/sbin/ser2net", "-n", "-u", "-Y", config], stderr=subprocess.DEVNULL
     )
     try:
-        _until_open(port)
+        until_open(port)
         yield Server("127.0.0.1", port, far, [])
     finally:
         child.kill()
@@ -62,7 +62,7 @@ def ser2net(accepter: str = "telnet(rfc2217)", settings: str = "9600n81") -> Ite
             os.close(far)
 
 
-def _until_open(port: int) -> None:
+def until_open(port: int) -> None:
     """Wait until somebody listens, by asking the kernel: to connect would take the port."""
     wanted, deadline = f"0100007F:{port:04X}", Deadline.after(_START_S)
     while not any(
