@@ -21,10 +21,11 @@ def _blocks(language: str) -> list[str]:
 def test_its_boards_are_valid_boards(tmp_path: Path) -> None:
     """The one that stands there whole, with Linux on it, and as a board without a U-Boot;
     the one that extends a model; and each way to switch one."""
-    rock, rock2, power, linux, own = _blocks("yaml")
+    rock, rock2, power, linux, own, _, placed = _blocks("yaml")
     server = own + rock[: rock.index("transfers:")].replace("name: rock", "name: server")
     kernels = rock + linux
     whole = [("rock", rock), ("rock2", rock2), ("kernels", kernels), ("server", server)]
+    whole.append(("rock-a", placed))
     for number, line in enumerate(power.splitlines()):
         whole.append((f"power{number}", re.sub("^power: .*", line, rock, flags=re.M)))
     for name, text in whole:
