@@ -21,6 +21,7 @@ _NEEDS = {
     "recorded": ("path",),
     "qemu": (),
     "labgrid": (),
+    "none": (),
 }
 
 
@@ -31,8 +32,8 @@ class Console:
     Attributes:
         kind: ``qemu`` (the emulator's own socket), ``serial``, ``tcp`` (raw), ``rfc2217``
             (a console server that is told the baud rate), ``command`` (a program's
-            terminal), ``labgrid`` (the place's) or ``recorded`` (a run's, by ``hilagent run
-            recorded:RUN`` alone).
+            terminal), ``labgrid`` (the place's), ``none`` (nobody has a line to it: all goes over
+            SSH) or ``recorded`` (a run's, by ``hilagent run recorded:RUN`` alone).
         path: of the serial device, better ``/dev/serial/by-path/...`` than ttyUSB0; or of
             the recorded run.
         baud: of the serial device or of the server's port, 8N1.
@@ -46,7 +47,7 @@ class Console:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    kind: Literal["qemu", "serial", "tcp", "rfc2217", "command", "labgrid", "recorded"]
+    kind: Literal["qemu", "serial", "tcp", "rfc2217", "command", "labgrid", "none", "recorded"]
     path: Text | None = None
     baud: Annotated[int, Between(1200, 4_000_000)] = 115200
     replug_s: Annotated[float, Between(0, 600)] = 10.0

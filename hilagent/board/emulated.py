@@ -40,6 +40,8 @@ class QemuSpec:
             and the arguments ``append``, started by QEMU itself: a board that boots a
             system of its own.
         kernel, initrd, append: instead of ``firmware``.
+        system: the name of a kernel that `hilagent build kernel` makes, in place of ``kernel``
+            and ``initrd``: with our root file system it is the board's own system.
         tree: source of a device tree; a path, from this file's folder, or the name of one
             that comes with hilagent. The firmware is started with it; without a firmware
             QEMU starts the payload itself, for machines that nobody has a firmware for.
@@ -64,6 +66,7 @@ class QemuSpec:
     initrd: Text | None = None
     dtb: Text | None = None
     append: Text | None = None
+    system: Text | None = None
     tree: Text | None = None
     since: Annotated[str, Matches(r"[0-9]{1,3}\.[0-9]{1,3}", "a version, as '9.0'")] | None = None
     binary: Text = "qemu-system-aarch64"
@@ -75,7 +78,9 @@ class QemuSpec:
             raise ValueError("an emulated board has either 'firmware' or 'kernel'")
         if self.starts_payload and not self.tree:
             raise ValueError("an emulated board needs 'firmware', 'kernel', or a 'tree' for us")
-        if self.kernel is None and (self.initrd or self.append):
+        if self.system is not None and (self.firmware is not None or self.tree is not None):
+            raise ValueError("'system' has no 'firmware' or 'tree' beside it")
+        if self.kernel is None and (self.initrd or (self.append and self.system is None)):
             raise ValueError("'initrd' and 'append' belong to a 'kernel'")
         if self.tree is not None and (self.kernel is not None or self.dtb is not None):
             raise ValueError("'tree' has no 'kernel' or 'dtb' beside it")
@@ -83,4 +88,4 @@ class QemuSpec:
     @property
     def starts_payload(self) -> bool:
         """Whether QEMU itself starts the payload: nothing else is there to be started."""
-        return self.firmware is None and self.kernel is None
+        return self.firmware is None and self.kernel is None and self.system is None

@@ -276,6 +276,8 @@ class Board:
         for block in (self.linux, self.os):
             if block is not None and block.ssh.via == "qemu" and self.qemu is None:
                 raise ValueError("ssh via qemu needs a 'qemu' block")
+        if self.console.kind == "none" and (self.os is None or self.linux is None):
+            raise ValueError("a board without a console needs 'os' and 'linux': all goes over SSH")
         if self.uboot is not None and self.os is not None:
             raise ValueError("'uboot' and 'os' exclude each other: one starts what we bring")
         if self.qemu is not None and self.qemu.starts_payload:

@@ -45,5 +45,6 @@ def open(board: Board, tftp_dir: Path | None = None, place: Place | None = None)
         forward = tuple({each.port for each in ssh if each.via == "qemu"})
         boots_by_net = board.uboot is not None and board.uboot.network.mode == "qemu"
         net = tftp_dir if boots_by_net or forward else None  # not each machine takes a card
-        return QemuPower(board.qemu, net, forward=forward)
+        serial = board.console.kind != "none"
+        return QemuPower(board.qemu, net, forward=forward, serial=serial)
     raise AgentBug(f"board {board.name} has no way to be switched")

@@ -48,6 +48,7 @@ class QemuPower:
         forward: ports of the board that this host's loopback reaches, see :meth:`forwarded`.
         nic: the device that is put on that network, unless ``spec.args`` names
             one with ``netdev=net0``.
+        serial: whether the machine's first UART is connected to anything.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class QemuPower:
         *,
         forward: Sequence[int] = (),
         nic: str = "virtio-net-device",
+        serial: bool = True,
     ) -> None:
         self._spec = spec
         self._tftp_dir = tftp_dir
         self._forward = tuple(forward)
         self._nic = nic
+        self._serial = serial
         self._lock = threading.Lock()  # alive() is asked from other threads than off()
         self._process: Supervised | None = None
         self._qmp: Qmp | None = None
@@ -79,7 +82,8 @@ class QemuPower:
         with console_far, monitor_far:
             self._console, self._qmp = here, Qmp(monitor)
             fds = (console_far.fileno(), monitor_far.fileno())
-            self._process = Supervised([*argv, *_lines(*fds)], fds)
+            serial = _serial(fds[0]) if self._serial else ("-serial", "none")
+            self._process = Supervised([*argv, *serial, *_monitor(fds[1])], fds)
         try:
             self._qmp.greet(Deadline.after(START_S))
         except LabError as error:
@@ -229,9 +233,9 @@ class QemuPower:
             self._qmp = self._console = None
 
 
-def _lines(console_fd: int, monitor_fd: int) -> tuple[str, ...]:
-    return (
-        *("-chardev", f"socket,id=console0,fd={console_fd}", "-serial", "chardev:console0"),
-        *("-chardev", f"socket,id=monitor0,fd={monitor_fd}"),
-        *("-mon", "chardev=monitor0,mode=control"),
-    )
+def _serial(fd: int) -> tuple[str, ...]:
+    return ("-chardev", f"socket,id=console0,fd={fd}", "-serial", "chardev:console0")
+
+
+def _monitor(fd: int) -> tuple[str, ...]:
+    return ("-chardev", f"socket,id=monitor0,fd={fd}", "-mon", "chardev=monitor0,mode=control")

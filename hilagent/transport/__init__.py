@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from hilagent.board.model import Console
 from hilagent.errors import AgentBug
-from hilagent.transport import command, labgrid, qemu, recorded, rfc2217, serial, tcp
+from hilagent.transport import command, labgrid, nothing, qemu, recorded, rfc2217, serial, tcp
 from hilagent.transport.base import Breaks, FdStream, Stream
 
 __all__ = ["Breaks", "FdStream", "Stream", "open"]
@@ -35,6 +35,8 @@ def _opened(console: Console, power: object) -> Stream:
         return command.connect(console.argv)
     if console.kind == "qemu" and isinstance(power, qemu.Emulator):
         return qemu.connect(power)
+    if console.kind == "none":
+        return nothing.connect()
     if console.kind == "recorded" and isinstance(power, recorded.Source):
         return power.next_boot()
     raise AgentBug(f"no way to a {console.kind} console with {type(power).__name__}")

@@ -107,6 +107,15 @@ def test_an_emulator_that_is_no_emulator_does_not_hold_us_up(
     assert power.state() is False
 
 
+@pytest.mark.parametrize("serial", [True, False])
+def test_a_board_without_a_console_gets_no_serial_line(
+    tmp_path: Path, firmware: QemuSpec, serial: bool
+) -> None:
+    spec = fake_qemu(tmp_path, 'echo "${@#*fd=*}" >&2; exit 1', firmware)
+    with pytest.raises(LabError, match="-serial chardev" if serial else "-serial none"):
+        QemuPower(spec, serial=serial).on()
+
+
 def test_a_comma_in_the_tftp_directory_does_not_end_the_option(
     tmp_path: Path, firmware: QemuSpec
 ) -> None:
