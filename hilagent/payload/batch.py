@@ -21,7 +21,6 @@ the most there can be and gets what there is.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import secrets
 import zlib
 from collections.abc import Collection, Sequence
@@ -31,19 +30,14 @@ from hilagent import errors
 from hilagent.deploy import devicetree
 from hilagent.deploy.devicetree import Tree
 from hilagent.link import frame, memory, wire
-from hilagent.link.packed import Struct
-from hilagent.result import CpuFacts, Exchange, Sig, SweepPass
 
-from . import facts
-from .channel import fault_of, numbers
+from .answers import PAIR, Answers, Planned, results, sealed
+from .channel import numbers
 from .places import Places, Sizes
 from .sweep import SweepRequest
-from .sweeper import Want, checked_pass
-from .trouble import Place, Refused, status_name
 
 _COMPACT = wire.SWEEP_RESULT.size + wire.MAX_SIGS * wire.SIG.size + wire.MAX_RUNS * 4
 _CRC_SIZE = 4
-_PAIR = 2 * wire.FRAME.size
 _RESETS = frozenset({wire.Op.RESET, wire.Op.POWEROFF})
 _LEAVE = _RESETS | {wire.Op.BOOT, wire.Op.NEXT}
 _ROOM_MOST = 0x180000  # a kernel takes no tree of more than 2 MiB
@@ -60,17 +54,6 @@ class _Asked:
     reply: int
 
 
-@dataclass(frozen=True)
-class _Sweep:
-    """A sweep, its job's number, and the indices of the requests that belong to it."""
-
-    request: SweepRequest
-    job: int
-    status: int
-    compact: range
-    frames: range
-
-
 @dataclass
 class Batch:
     """Gathers requests, and reads their replies.
@@ -83,9 +66,10 @@ class Batch:
     run_id: int
     hang_s: int = 5
     _asked: list[_Asked] = field(default_factory=list)
-    _sweeps: list[_Sweep] = field(default_factory=list)
+    _sweeps: list[Planned] = field(default_factory=list)
     _cpus: dict[int, int] = field(default_factory=dict)
     _jobs: dict[int, int] = field(default_factory=dict)
+    _chosen: int = 0  # which vectors; the index of HELLO where none were chosen
     _kept: int = 0  # bytes for results in the next kernel's tree
 
     def __post_init__(self) -> None:
@@ -126,7 +110,7 @@ class Batch:
             target=target, flags=int(serves_el2), offset=offset, size=len(blob),
             crc=zlib.crc32(blob),
         )  # fmt: skip
-        self.ask(wire.Op.VECTORS, body)
+        self._chosen = self.ask(wire.Op.VECTORS, body)
 
     def sweep(self, requests: Sequence[SweepRequest]) -> None:
         """Add sweeps, one after the other, with all their frames."""
@@ -138,8 +122,33 @@ class Batch:
             number = request.cpu.to_bytes(4, "little")
             status = self.ask(wire.Op.JOB_STATUS, number, reply=wire.JOB_STATUS.size)
             compact = self._part(request.cpu, job, 0, _COMPACT)
-            frames = self._part(request.cpu, job, wire.FRAMES_OFFSET, wire.MAX_SIGS * _PAIR)
-            self._sweeps.append(_Sweep(request, job, status, compact, frames))
+            frames = self._part(request.cpu, job, wire.FRAMES_OFFSET, wire.MAX_SIGS * PAIR)
+            self._sweeps.append(Planned(request, job, status, compact, frames))
+
+    def has_room(self, request: SweepRequest) -> bool:
+        """Return whether the results surely have room for one more sweep."""
+        more = copy.copy(self)
+        more._asked, more._sweeps, more._jobs = [*self._asked], [*self._sweeps], {**self._jobs}
+        more.sweep([request])
+        return more._most() <= _ROOM_MOST
+
+    def hvc(self, request: SweepRequest, job: bytes) -> None:
+        """Add one hvc whose register files are both wanted, as `Payload.hvc` does.
+
+        Args:
+            job: the ``wire.JOB`` of ``request``.
+        """
+        number = self._jobs[request.cpu] = self._jobs.get(request.cpu, 0) + 1
+        self.ask(wire.Op.JOB_START, job.rstrip(b"\0"), reply=4)
+        cpu = request.cpu.to_bytes(4, "little")
+        status = self.ask(wire.Op.JOB_STATUS, cpu, reply=wire.JOB_STATUS.size)
+        frames = self._part(request.cpu, number, 0, PAIR + wire.SIG.size)
+        self._sweeps.append(Planned(request, number, status, range(0), frames))
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs there are."""
+        return len(self._sweeps)
 
     def leave(self, op: wire.Op) -> None:
         """End by RESET or POWEROFF; behind `next_kernel` it is done where that was refused."""
@@ -161,7 +170,7 @@ class Batch:
             magic=memory.MAGIC_BATCH, version=memory.VERSION_BATCH, run_id=self.run_id,
             count=len(self._asked), size=len(body), room=room, hang_s=self.hang_s,
         )  # fmt: skip
-        return _sealed(head + body, memory.BATCH) + bytes(room)
+        return sealed(head + body, memory.BATCH) + bytes(room)
 
     def next_kernel(self, tree: Tree, places: Places, sizes: Sizes) -> bytes:
         """End by starting the bundle's kernel; return the bundle's member ``dtb`` for it.
@@ -192,9 +201,11 @@ class Batch:
         return blob[:where] + bytes(len(mark)) + blob[where + len(mark) :]
 
     def _room(self) -> int:
+        return min(self._most(), _ROOM_MOST)
+
+    def _most(self) -> int:
         sizes = (wire.HEAD.size + asked.reply + _CRC_SIZE for asked in self._asked)
-        most = memory.RESULTS.size + sum(size + -size % memory.BATCH_ALIGN for size in sizes)
-        return min(most, _ROOM_MOST)
+        return memory.RESULTS.size + sum(size + -size % memory.BATCH_ALIGN for size in sizes)
 
     def read(self, found: bytes) -> Answers:
         """Return what the payload answered.
@@ -227,7 +238,7 @@ class Batch:
         )
 
     def _read(self, found: bytes, asked: int) -> Answers:
-        fields, body = _results(found)
+        fields, body = results(found)
         if (fields["run_id"], fields["asked"]) != (self.run_id, asked):
             raise errors.LabError(
                 f"results of run {fields['run_id']:#x}, not of {self.run_id:#x}: of an earlier boot"
@@ -267,120 +278,6 @@ class Batch:
         if len(out) != fields["count"] or not whole:
             raise errors.LabError(f"{len(out)} replies to {len(self._asked)} requests")
         return out
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a batch was answered.
-
-    Attributes:
-        end: how it ended; whatever came before is good.
-        boot_id: of the boot that did it; never 0.
-    """
-
-    batch: Batch
-    end: memory.BatchEnd
-    boot_id: int
-    replies: tuple[frame.Packet, ...]
-
-    def body(self, index: int) -> bytes:
-        """Return the body of a reply.
-
-        Raises:
-            PayloadFault, Refused: it is an error.
-            errors.LabError: the batch ended before it.
-        """
-        if index >= len(self.replies):
-            raise errors.LabError(
-                f"the batch ended ({self.end.name}) after {len(self.replies)} of "
-                f"{len(self.batch._asked)} requests"
-            )
-        reply = self.replies[index]
-        if reply.status == wire.Status.OK:
-            return reply.body
-        what = wire.Op(reply.op).name
-        if reply.status == wire.Status.FAULT and len(reply.body) >= wire.FAULT.size:
-            raise fault_of(what, wire.FAULT.unpack(reply.body))
-        raise Refused(f"{what}: {status_name(reply.status)}", status=reply.status)
-
-    def hello(self) -> facts.Hello:
-        """Return what the payload said of itself."""
-        return facts.hello(self.body(0))
-
-    def cpus(self) -> dict[int, CpuFacts]:
-        """Return what each CPU said of itself. Raises `errors.LabError` for one that is not up."""
-        return {cpu: self._cpu(cpu, self.body(at)) for cpu, at in self.batch._cpus.items()}
-
-    def _cpu(self, cpu: int, info: bytes) -> CpuFacts:
-        found = facts.cpu_facts(info)
-        state = numbers(wire.CPU_INFO.unpack(info))["state"]
-        if state != wire.CpuState.READY or found.cpu != cpu:
-            raise errors.LabError(f"CPU {cpu} did not start: state {state} of CPU {found.cpu}")
-        return found
-
-    def stuck(self) -> Place | None:
-        """Return where a job made no progress by the board's clock; that alone is no proof:
-        an emulator may have been stopped meanwhile."""
-        if self.end != memory.BatchEnd.STUCK:
-            return None
-        last = len(self.replies) - 1
-        for number, sweep in enumerate(self.batch._sweeps):
-            if sweep.status == last:
-                status = numbers(wire.JOB_STATUS.unpack(self.body(last)))
-                place = (sweep.request.cpu, sweep.request.origin, status["at"], status["done"])
-                return Place(*place, number, True)
-        raise errors.LabError("the batch is stuck, and in no sweep")
-
-    def passes(self, want: Want | None = None, *, max_frames: int = 8) -> list[SweepPass]:
-        """Return the passes, with the frames that `Payload.sweep` would have fetched.
-
-        Raises:
-            errors.LabError: a sweep did not end well, or its result is not what was asked.
-        """
-        return [self._pass(sweep, want, max_frames) for sweep in self.batch._sweeps]
-
-    def _pass(self, sweep: _Sweep, want: Want | None, max_frames: int) -> SweepPass:
-        state = wire.JOB_STATUS.unpack(self.body(sweep.status))["state"]
-        if state != wire.JobState.DONE:
-            raise errors.LabError(f"a sweep on CPU {sweep.request.cpu} ended in state {state}")
-        raw = b"".join(self.body(at) for at in sweep.compact)
-        head, size = facts.sweep_head(raw), wire.SWEEP_RESULT.size
-        swept = checked_pass(sweep.request, sweep.job, head, raw[size:])
-        pairs = b"".join(self.body(at) for at in sweep.frames)
-        there = min(head.fields["frames"], len(pairs) // _PAIR)
-        chosen = [i for i, sig in enumerate(swept.sigs[:there]) if want is not None and want(sig)]
-        frames = {i: _exchange(pairs[i * _PAIR :], swept.sigs[i]) for i in chosen[:max_frames]}
-        return dataclasses.replace(swept, frames=frames)
-
-
-def _exchange(pair: bytes, judged: Sig) -> Exchange:
-    """The same of the frames as is fetched over a line."""
-    before, after = facts.frame_sizes(judged, whole=False)
-    size = wire.FRAME.size
-    return facts.partial_exchange(pair[:before], pair[size : size + after], judged)
-
-
-def _results(raw: bytes) -> tuple[dict[str, int], bytes]:
-    """Return the head of the results and the replies, verified."""
-    fields = numbers(memory.RESULTS.unpack(raw.ljust(memory.RESULTS.size, b"\0")))
-    if fields["magic"] != memory.MAGIC_RESULTS:
-        raise errors.LabError(
-            "no results: the payload did not come to the end of its batch",
-            hint="was it entered, with the bundle as its initrd, and did the board keep its power?",
-        )
-    whole = raw[: memory.RESULTS.size + fields["size"]]
-    if fields["size"] > len(raw) - memory.RESULTS.size or (_sealed(whole, memory.RESULTS) != whole):
-        raise errors.LabError("the results do not keep their CRC")
-    if fields["end"] not in set(memory.BatchEnd):
-        raise errors.LabError(f"results with an unknown end, {fields['end']}")
-    return fields, whole[memory.RESULTS.size :]
-
-
-def _sealed(raw: bytes, head: Struct) -> bytes:
-    """Return ``raw`` with the CRC of it all in the last word of its head."""
-    at = head.size - 4
-    crc = zlib.crc32(raw[:at] + bytes(4) + raw[head.size :])
-    return raw[:at] + crc.to_bytes(4, "little") + raw[head.size :]
 
 
 def _padded(raw: bytes) -> bytes:

@@ -100,13 +100,13 @@ def _greet(channel: Channel, deadline: Deadline, tail: _Tail, *, unasked: bool) 
     _listen(channel, wait, unasked)
     while True:
         if channel.boots:
-            _check(facts.hello(channel.boots[-1]))
+            check(facts.hello(channel.boots[-1]))
         elif unasked:
             raise _nobody(deadline, tail)
         body = _provoke(channel, wait)
         if body is not None:
             hello = facts.hello(body)
-            _check(hello)
+            check(hello)
             return hello
         if wait.over():
             raise _nobody(deadline, tail)
@@ -157,7 +157,8 @@ def _accepted(reply: Reply) -> bytes | None:
     return reply.body if reply.status == wire.Status.OK else None
 
 
-def _check(hello: facts.Hello) -> None:
+def check(hello: facts.Hello) -> None:
+    """Raise `errors.PreconditionError` unless it can do something there."""
     if hello.version != wire.VERSION:
         raise errors.PreconditionError(
             f"the payload speaks protocol {hello.version}, this host {wire.VERSION}",

@@ -24,7 +24,8 @@ from hilagent.deploy import bundle, devicetree
 from hilagent.deploy.devicetree import Tree
 from hilagent.link import memory, wire
 from hilagent.payload import Refused, connect
-from hilagent.payload.batch import Answers, Batch
+from hilagent.payload.answers import Answers
+from hilagent.payload.batch import Batch
 from hilagent.payload.places import Places, Sizes
 from hilagent.probe import Judgement, Lab
 from hilagent.session.subject import Subject, resolve
