@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from hilagent.bringup.base import Seen, bad, ok
+from hilagent.bringup.base import Seen, absent, bad, ok
 from hilagent.bringup.patient import Patient
 from hilagent.payload import NoEl2
 from hilagent.result import CpuFacts
@@ -47,6 +47,8 @@ def entry_el(patient: Patient) -> Seen:
 
 def uart(patient: Patient) -> Seen:
     """Which UART did it find by the device tree?"""
+    if patient.board.console.kind == "none":
+        return absent("none is touched: the board has no console")
     hello, declared = patient.payload.hello, patient.board.console.uart
     kind = UARTS[hello.uart_kind] if hello.uart_kind < len(UARTS) else f"{hello.uart_kind}"
     found = f"{kind} at {hello.uart_base:#x}"
@@ -87,6 +89,8 @@ def _vhe(started: tuple[CpuFacts, ...]) -> str:
 
 def link(patient: Patient) -> Seen:
     """Does what is sent to the payload come back whole?"""
+    if patient.board.console.kind == "none":
+        return absent("there is none: the board has no console")
     payload = patient.payload
     before = (payload.counters.damaged, payload.counters.naks)
     for _ in range(_ECHOES):

@@ -29,6 +29,8 @@ def port(patient: Patient) -> Seen:
     wiring = patient.board.console
     if wiring.kind == "qemu":
         return absent("QEMU's own socket, there once it runs")
+    if wiring.kind == "none":
+        return absent("its file says that it has no console")
     field = {"serial": "console.path", "command": "console.argv"}.get(wiring.kind, "console.host")
     try:
         transport.open(wiring, None, patient.bench.place).close()

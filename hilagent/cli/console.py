@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hilagent import board as boards_room
+from hilagent import errors
 from hilagent.board import Board
 from hilagent.cli import using
 from hilagent.cli.ending import say
@@ -59,6 +60,8 @@ def console(name: str, wanted: Wanted) -> int:
         signals.Interrupted: by a signal; the terminal is restored.
     """
     board = boards_room.load(name, options=wanted.options, dirs=wanted.folders, place=wanted.place)
+    if board.console.kind == "none":
+        raise errors.UsageError(f"{name} has no console", hint="it is reached by SSH alone")
     stdin = sys.stdin.fileno()
     by_hand = os.isatty(stdin)
     with signals.as_exceptions(), contextlib.ExitStack() as stack:

@@ -101,13 +101,13 @@ class Facts:
 
 CMDLINE = "/proc/cmdline"
 _RELEASE, _VERSION = "/proc/sys/kernel/osrelease", "/proc/sys/kernel/version"
-_BOOT_ID, _MEMORY = "/proc/sys/kernel/random/boot_id", "/proc/meminfo"
+BOOT_ID, _MEMORY = "/proc/sys/kernel/random/boot_id", "/proc/meminfo"
 _METHODS = ("/proc/device-tree/psci/method", "/proc/device-tree/firmware/psci/method")
 ONLINE, _POSSIBLE = "/sys/devices/system/cpu/online", "/sys/devices/system/cpu/possible"
 KEXEC_LOADED, CRASH_LOADED = "/sys/kernel/kexec_loaded", "/sys/kernel/kexec_crash_loaded"
 _CRASH_SIZE = "/sys/kernel/kexec_crash_size"
 FILES = (
-    *(CMDLINE, _RELEASE, _VERSION, _BOOT_ID, _MEMORY, *_METHODS, ONLINE, _POSSIBLE),
+    *(CMDLINE, _RELEASE, _VERSION, BOOT_ID, _MEMORY, *_METHODS, ONLINE, _POSSIBLE),
     *(KEXEC_LOADED, CRASH_LOADED, _CRASH_SIZE),
 )
 """What :func:`gather` has to be given, where the kernel has it."""
@@ -127,7 +127,7 @@ def gather(files: Mapping[str, bytes], log: Iterable[KernelLine]) -> Facts:
         version=text(_VERSION),
         cmdline=text(CMDLINE),
         run_id=run_id_of(text(CMDLINE)),
-        boot_id=text(_BOOT_ID),
+        boot_id=text(BOOT_ID),
         entry=entry_of(lines),
         kvm=kvm,
         kvm_line=kvm_line,

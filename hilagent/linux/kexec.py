@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from hilagent.clock import Deadline
-from hilagent.errors import HilagentError, InputError, LabError, Unsupported
+from hilagent.errors import HilagentError, InputError, LabError, PreconditionError, Unsupported
 from hilagent.linux import facts
 from hilagent.text import scrub, scrub_line
 from hilagent.transport.ssh import Connection, Done, Progress
@@ -158,8 +158,8 @@ def refusal(
     if why == "absent":
         return NoSuchCall(f"{where}: this kernel has no such system call (ENOSYS)")
     if why == "denied":
-        hint = "not root, a kernel in lockdown, or one that wants signed images"
-        return LabError(f"{where}: not permitted: {said}", hint=hint)
+        hint = "not root, kexec_load_disabled, a kernel in lockdown, or one for signed images only"
+        return PreconditionError(f"{where}: not permitted: {said}", hint=hint)
     if why in {"address", "memory"} and not known.crash_bytes and "crash" in call:
         hint = "boot it with crashkernel=SIZE"
         return LabError(f"{where}: no memory is reserved for a crash kernel", hint=hint)

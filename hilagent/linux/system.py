@@ -12,6 +12,7 @@ from hilagent.clock import Deadline
 from hilagent.errors import LabError, PreconditionError, Unsupported
 from hilagent.linux import files, kexec
 from hilagent.linux.facts import (
+    BOOT_ID,
     CMDLINE,
     CRASH_LOADED,
     FILES,
@@ -74,8 +75,7 @@ class System:
         """Raise LabError unless this is the kernel of ``run_id``, not one before it."""
         if self.run_id is None:
             return
-        read = files.read(self.connection, [CMDLINE], deadline)
-        found = run_id_of(scrub_line(read.get(CMDLINE, b""), limit=4096))
+        found = self.run(deadline)
         if found != self.run_id:
             other = f"the one of run {found}" if found else "one that hilagent did not boot"
             raise LabError(
@@ -83,6 +83,15 @@ class System:
                 f"and {other} answers",
                 hint="the restart did not happen, or a bootloader started what it found",
             )
+
+    def run(self, deadline: Deadline) -> str:
+        """Return the run id on its kernel's command line; empty if hilagent did not boot it."""
+        read = files.read(self.connection, [CMDLINE], deadline)
+        return run_id_of(scrub_line(read.get(CMDLINE, b""), limit=4096))
+
+    def boot_id(self, deadline: Deadline) -> str:
+        """Return what is another one after each start of a kernel."""
+        return scrub_line(files.read(self.connection, [BOOT_ID], deadline).get(BOOT_ID, b""))
 
     def facts(self, deadline: Deadline) -> Facts:
         """Return what the kernel says about itself now."""

@@ -200,6 +200,7 @@ def _facts(settings: Settings) -> dict[str, object]:
         "soc": board.soc,
         "emulated": board.emulated,
         "started_by": started_by(board),
+        "console": board.console.kind,
         "cpu_model": cpu,
         "cpus": board.cpus,
         "options": dict(settings.request.options),

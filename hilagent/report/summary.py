@@ -54,6 +54,8 @@ def _head(run: Run, colour: bool) -> str:
     cpu = scrub_line(str(facts.get("cpu") or facts.get("cpu_model") or ""), limit=30)
     if facts.get("started_by") == "QEMU":
         kind += " without firmware"
+    if facts.get("console") == "none":
+        kind += " without a console"
     duration = f", {run.records[-1]['t']:.1f} s" if run.records else ""
     line = f"{board} ({', '.join(filter(None, [kind, cpu]))}){duration}"
     said = ", ".join(f"{counts[v]} {v.value}" for v in Verdict if counts[v]) or "no tests"

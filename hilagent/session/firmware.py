@@ -11,8 +11,8 @@ def with_firmware(board: Board, journal: Journal) -> Board:
     """Return ``board`` with what its emulator is started with on this host.
 
     An emulator that is new enough and a firmware from a package of another architecture
-    are fetched, as a step of the run each; its device tree, and the payload where nothing
-    else is there to start it, are built.
+    are fetched, as a step of the run each; its device tree, a system of ours, and the payload
+    where nothing else is there to start it, are built.
 
     Raises:
         errors.LabError: it can't be had.
@@ -20,7 +20,7 @@ def with_firmware(board: Board, journal: Journal) -> Board:
     """
     if board.qemu is None:
         return board
-    from hilagent.build import direct, emulator, firmware
+    from hilagent.build import direct, emulator, firmware, system
 
     if emulator.is_too_old(board.qemu):
         with journal.step(f"get a newer {board.qemu.package}") as share:
@@ -30,6 +30,9 @@ def with_firmware(board: Board, journal: Journal) -> Board:
     board = direct.at_hand(board)
     if board.qemu is not None:
         journal.write("facts", qemu=emulator.version(board.qemu.binary))
+    if board.qemu is not None and board.qemu.system is not None:
+        with journal.step(f"build {board.name}'s own system") as share:
+            return system.at_hand(board, progress=lambda done, total, _: parts(share)(done, total))
     if board.qemu is None or board.qemu.firmware is None or not board.qemu.firmware.foreign:
         return board
     with journal.step(f"get {board.qemu.firmware.package}") as share:

@@ -251,7 +251,7 @@ class LinuxBench:
 
         assert self._board.linux is not None
         deadline = Deadline.after(self._board.linux.ssh.timeout_s)
-        connection = ssh.connect(self._target(), deadline)
+        connection = ssh.connect(self.target(), deadline)
         system = System(connection, run_id)
         system.verify(deadline)
         release = system.facts(deadline).release
@@ -270,25 +270,19 @@ class LinuxBench:
 
         deadline = Deadline.after(SSH_S)
         try:
-            with ssh.connect(self._target(), deadline) as connection:
+            with ssh.connect(self.target(), deadline) as connection:
                 System(connection, run_id).verify(deadline)
         except errors.HilagentError:
             return False
         return True
 
-    def _target(self) -> Target:
+    def target(self) -> Target:
         """Return where our own root file system answers: its host key was built in."""
-        from hilagent.build.keys import lab_keys
-        from hilagent.session.own import address_of
-        from hilagent.transport import known
-        from hilagent.transport.ssh_target import Target
+        from hilagent.session.own import lab_target
 
         assert self._board.linux is not None
-        address, keys = self._board.linux.ssh, lab_keys()
-        host, port = address_of(address, self._power)
-        system, pinned = f"{self._board.name}/{SYSTEM_NAME}", self._folder / "known_hosts"
-        known.pin(pinned, system, known.HostKey.parse(keys.host_public))
-        return Target(host, port, address.user, keys.client, system, pinned)
+        name = f"{self._board.name}/{SYSTEM_NAME}"
+        return lab_target(self._board.linux.ssh, self._power, name, self._folder)
 
     def _build(self, name: str) -> Built:
         return build(self._board, self._journal, name, self._own)

@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hilagent import errors
 from hilagent.board import Board
@@ -22,6 +22,7 @@ from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal, parts
 from hilagent.session import quarantine, recording
+from hilagent.session.alone import refuse_kernels, trips_of
 from hilagent.session.firmware import with_firmware
 from hilagent.session.held import held
 from hilagent.session.linux import Boot, Linux, LinuxBench
@@ -136,7 +137,7 @@ class RealBench:
             settings.board, journal, self._power, self.console, self._stalled_s, served,
             settings.request.own,
         )  # fmt: skip
-        self._own = OwnSystem(settings.board, journal, self._power, self.console)
+        self._own = OwnSystem(settings.board, journal, self._power, self.console, served)
 
     def build(self) -> None:
         """Build the payload, once a run and before power is on."""
@@ -277,6 +278,10 @@ class RealBench:
         board = self._settings.board
         if base is None:
             return self._connect(Deadline.after(board.payload.timeout_s))
+        if not isinstance(base, UBoot) and board.console.kind == "none":
+            trips = trips_of(self._settings, self._journal, self._own, self.linux_bench)
+            alone = trips.payload(base, self._image, lambda: self._chance.randrange(1, 1 << 32))
+            return cast("Payload", alone)  # as far as suites ask it
         if not isinstance(base, UBoot):
             with self._journal.step("kexec the payload") as share:
                 line = self._own.kexec(base, self._image, progress=parts(share))
@@ -295,6 +300,7 @@ class RealBench:
         return self._connect(Deadline.after(board.payload.timeout_s))
 
     def prepare(self, boot: Boot) -> None:
+        refuse_kernels(self.board)
         self.linux_bench.prepare(boot)
 
     def linux(self, base: UBoot | System, boot: Boot) -> Linux:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hilagent.linux.system import System
     from hilagent.power import Power
     from hilagent.transport.ssh import Progress
+    from hilagent.transport.ssh_target import Target
 
 NAME = "os"
 """Whose host key it is, see :data:`hilagent.session.linux.SYSTEM_NAME`."""
@@ -36,12 +37,18 @@ class OwnSystem:
 
     Args:
         console: returns the console that is open now.
+        folder: private to the run: for the host key of a system that is ours.
     """
 
     def __init__(
-        self, board: Board, journal: Journal, power: Power, console: Callable[[], Console]
+        self,
+        board: Board,
+        journal: Journal,
+        power: Power,
+        console: Callable[[], Console],
+        folder: Path | None = None,
     ) -> None:
-        self._board, self._journal = board, journal
+        self._board, self._journal, self._folder = board, journal, folder
         self._power, self._console = power, console
         self._boots: set[str] = set()
         self._stale = 0
@@ -54,14 +61,12 @@ class OwnSystem:
                 boot from before power was cycled.
         """
         from hilagent.linux.system import System
-        from hilagent.transport import known, ssh
+        from hilagent.transport import ssh
 
         spec = self._board.os
         assert spec is not None  # settings.look_up refused a board without a way in
-        host, port = address_of(spec.ssh, self._power)
-        key = Path(spec.ssh.key).expanduser() if spec.ssh.key else None
-        name = f"{self._board.name}/{NAME}"
-        target = ssh.Target(host, port, spec.ssh.user, key, name, known.path_of(self._board.name))
+        target = self.target()
+        name = target.system
         connection = ssh.connect(target, Deadline.after(spec.boot_timeout_s))
         system = System(connection, None)
         facts = system.facts(Deadline.after(_ASK_S))
@@ -77,6 +82,20 @@ class OwnSystem:
         self._journal.write("facts", own_system=facts.release)
         return system
 
+    def target(self) -> Target:
+        """Return where it answers, and by which keys."""
+        from hilagent.transport import known
+        from hilagent.transport.ssh_target import Target
+
+        spec, qemu = self._board.os, self._board.qemu
+        assert spec is not None
+        name = f"{self._board.name}/{NAME}"
+        if qemu is not None and qemu.system is not None and self._folder is not None:
+            return lab_target(spec.ssh, self._power, name, self._folder)
+        host, port = address_of(spec.ssh, self._power)
+        key = Path(spec.ssh.key).expanduser() if spec.ssh.key else None
+        return Target(host, port, spec.ssh.user, key, name, known.path_of(self._board.name))
+
     def kexec(
         self,
         system: System,
@@ -85,16 +104,21 @@ class OwnSystem:
         cmdline: str = "",
         *,
         progress: Progress,
+        retained: int = 0,
     ) -> Line:
         """Start ``image``; return the line on which it will say its first word.
 
+        Args:
+            retained: see `hilagent.linux.system.System.kexec_load`.
+
         Raises:
             errors.LabError: the upload failed, or the kernel doesn't take it.
+            errors.PreconditionError: it takes none, or none of ours: no kexec, lockdown.
         """
         try:
-            self._load(system, image, initrd, cmdline, progress)
+            self._load(system, image, initrd, cmdline, progress, retained)
         except errors.Unsupported as exc:
-            raise errors.LabError(
+            raise errors.PreconditionError(
                 f"the board's own system can't start another kernel: {exc.message}", hint=exc.hint
             ) from exc
         line = self._console().take("whoever comes after the board's own system")
@@ -103,7 +127,13 @@ class OwnSystem:
         return line
 
     def _load(
-        self, system: System, image: bytes, initrd: bytes, cmdline: str, progress: Progress
+        self,
+        system: System,
+        image: bytes,
+        initrd: bytes,
+        cmdline: str,
+        progress: Progress,
+        retained: int,
     ) -> None:
         """Load by kexec_file_load; by kexec_load where the kernel lacks that."""
         from hilagent.linux.kexec import NoSuchCall
@@ -111,7 +141,7 @@ class OwnSystem:
         def load(syscall: Syscall) -> None:
             system.kexec_load(
                 image, initrd=initrd or None, cmdline=cmdline, deadline=deadline,
-                syscall=syscall, progress=progress,
+                syscall=syscall, progress=progress, retained=retained,
             )  # fmt: skip
 
         deadline = Deadline.after(_LOAD_S)
@@ -119,6 +149,23 @@ class OwnSystem:
             load("file")
         except NoSuchCall:
             load("load")
+
+
+def lab_target(ssh: Ssh, power: Power, system: str, folder: Path) -> Target:
+    """Return where a root file system of ours answers: its host key was built in.
+
+    Args:
+        system: its name, e.g. ``my-board/rootfs``.
+        folder: for the file of pinned keys.
+    """
+    from hilagent.build.keys import lab_keys
+    from hilagent.transport import known
+    from hilagent.transport.ssh_target import Target
+
+    host, port = address_of(ssh, power)
+    keys, pinned = lab_keys(), folder / "known_hosts"
+    known.pin(pinned, system, known.HostKey.parse(keys.host_public))
+    return Target(host, port, ssh.user, keys.client, system, pinned)
 
 
 def address_of(ssh: Ssh, power: Power) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from hilagent import errors
 from hilagent.link import wire
 from hilagent.payload import Hang, Payload, ResetInJob, Silence, SweepRequest
+from hilagent.payload.alone import Vanished
 from hilagent.payload.trouble import Place
 from hilagent.result import CpuFacts, Exchange, Sig, SweepPass, Verdict
 from hilagent.session.narrowing import BLOCK, begun_at, index_of, narrowed, next_imm
@@ -154,9 +155,21 @@ class _Runner:
                 requests,
                 progress=progress,
                 arrived=self._arrived,
-                want=self._want(cpus) if self._want else None,
+                want=self._wanted(payload) if self._want else None,
             )
-        return Sweep(requests, tuple(passes), cpus)
+        return Sweep(requests, tuple(passes), known(self._session, payload))
+
+    def _wanted(self, payload: Payload) -> Want:
+        """Return what asks once it has run: only then is it certain where it stands."""
+        asked: dict[int, Want] = {}
+
+        def want(sig: Sig) -> bool:
+            boot = payload.hello.boot_id
+            if boot not in asked and self._want is not None:
+                asked[boot] = self._want(known(self._session, payload))
+            return asked[boot](sig)
+
+        return want
 
     def _arrived(self, index: int, swept: SweepPass) -> None:
         values = {"subject": self._subject.name, "measurement": self._session.measurement}
@@ -177,6 +190,9 @@ class _Runner:
             self._session.taint(second.message)
             if isinstance(first, Hang) and isinstance(second, Hang):
                 return _hung_at(second, asked, second.imm)
+            if isinstance(first, Vanished) and isinstance(second, Vanished):
+                self._still_comes()
+                raise ConfirmedHang(f"twice from fresh boots: {second.message}") from second
             if isinstance(first, Silence) and isinstance(second, Silence):
                 return self._silent(asked, first, second)
             raise _crashed(first, second, self._subject) from second
@@ -186,6 +202,10 @@ class _Runner:
         if isinstance(first, errors.TargetCrash):
             raise _owned(first, self._subject)
         return None
+
+    def _still_comes(self) -> None:
+        """Raise LabError unless an empty batch comes back, from a fresh boot once more."""
+        start(self._session, self._session.payload(self._subject))
 
     def _silent(self, asked: Sequence[SweepRequest], first: Silence, second: Silence) -> Hung:
         """Return the hvc at which the board fell silent, both times in the same block."""
@@ -250,6 +270,8 @@ def exchange(
         done = issue(session.payload(subject))
     except _TROUBLE as second:
         session.taint(second.message)
+        if isinstance(second, Vanished):
+            start(session, session.payload(subject))  # does an empty batch still come back?
         if isinstance(first, ResetInJob | errors.TargetCrash):
             message = f"{what}: twice from fresh boots: {second.message}"
             raise ConfirmedCrash(message) from second
@@ -273,6 +295,11 @@ def start(session: Session, payload: Payload) -> tuple[CpuFacts, ...]:
         raise
     except errors.LabError as exc:
         session.journal.note(exc.message, blame="board")
+    return known(session, payload)
+
+
+def known(session: Session, payload: Payload) -> tuple[CpuFacts, ...]:
+    """Return the CPUs that started, as they were when it last ran; the session learns them."""
     cpus = tuple(cpu for cpu in payload.cpus() if cpu.cpu < session.board.cpus)
     session.learn(payload.hello, cpus)
     return cpus

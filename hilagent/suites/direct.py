@@ -13,7 +13,7 @@ from hilagent.result import Exchange
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
 from hilagent.session.subject import Subject
-from hilagent.session.sweeps import exchange, start
+from hilagent.session.sweeps import exchange, known, start
 from hilagent.session.verdict import Unfinished
 from hilagent.suites import observe, tables, verdicts
 from hilagent.suites.observe import Judged
@@ -90,7 +90,7 @@ def _issue(session: Session, case: DirectCase, chosen: direct.Direct) -> Exchang
 
     def issue(payload: Payload) -> Exchange:
         start(session, payload)
-        return payload.hvc(
+        done = payload.hvc(
             request.first,
             cpu=request.cpu,
             origin=request.origin,
@@ -101,6 +101,8 @@ def _issue(session: Session, case: DirectCase, chosen: direct.Direct) -> Exchang
             home_imm=chosen.home_imm,
             extra=chosen.extra,
         )
+        known(session, payload)
+        return done
 
     what = f"{case.hcall} with VBAR_EL2 = the table under test"
     done = exchange(session, case.subject, issue, what)

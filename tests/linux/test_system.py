@@ -184,7 +184,7 @@ def test_cpus_in_a_spin_table_refuse_and_are_named(linux: System, root: Path) ->
     [
         ("Device or resource busy", LabError, r"is busy \(EBUSY\), and doesn't say why"),
         ("Function not implemented", kexec.NoSuchCall, r"no such system call \(ENOSYS\)"),
-        ("Operation not permitted", LabError, "not permitted"),
+        ("Operation not permitted", PreconditionError, "not permitted"),
         ("Exec format error", LabError, "refused: hilkexec: kexec_file_load: Exec format error$"),
         ("Invalid argument", LabError, "refused: .*Invalid argument"),
     ],

@@ -213,7 +213,7 @@ def test_ssh_is_waited_for_as_long_as_the_board_says(
         raise errors.LabError(f"no SSH within {deadline.budget_s:g} s")
 
     monkeypatch.setattr("hilagent.transport.ssh.connect", connect)
-    monkeypatch.setattr(LinuxBench, "_target", lambda self: None)
+    monkeypatch.setattr(LinuxBench, "target", lambda self: None)
     with FarEnd() as board:
         some = bench(tmp_path, board.console)
         built, spec = some.prepare(BOOT), some._board.linux

@@ -127,6 +127,23 @@ def test_a_kernel_that_never_takes_another_is_the_labs(
         own.kexec(own.reach(), IMAGE, progress=silent)
 
 
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("Function not implemented", "own system can't start another kernel"),
+        ("Operation not permitted", "not permitted"),
+    ],
+)
+def test_a_kernel_that_lets_nobody_start_another_is_a_precondition(
+    server: SshServer, tmp_path: Path, root: Path, why: str, said: str
+) -> None:
+    """Neither call is there, or lockdown wants a signed Image: the lab can't help that."""
+    fake_board.refuses(root, why)
+    own = own_of(server, tmp_path)
+    with pytest.raises(errors.PreconditionError, match=said):
+        own.kexec(own.reach(), IMAGE, progress=silent)
+
+
 WORD = b"[    0.000000] Booting Linux on physical CPU 0x0000000000\r\n"
 NOTHING = "own system did a kexec, and patched never said a word"
 

@@ -12,6 +12,7 @@ import pytest
 
 from hilagent import errors
 from hilagent.payload import Dying, Hang, ResetInJob, Silence, SweepRequest
+from hilagent.payload.alone import Restarted, Vanished
 from hilagent.payload.trouble import Place
 from hilagent.result import SweepPass
 from hilagent.session.narrowing import BLOCK, narrowed
@@ -279,6 +280,48 @@ def test_a_single_hvc_that_was_silent_once_is_tried_again(held: Session) -> None
     ScriptedPayload.plan = [silence(0)]
     found: Any = exchange(held, STUB, lambda payload: payload.hvc(2), "hvc #2")
     assert found == "exchange of 2"
+
+
+def test_a_board_that_vanishes_once_accuses_nobody(held: Session, bench: FakeBench) -> None:
+    ScriptedPayload.plan = [Vanished("nobody came")]
+    assert len(sweep(held, STUB, make).passes) == 2
+    ScriptedPayload.plan = [Vanished("nobody came")]
+    found: Any = exchange(held, STUB, lambda payload: payload.hvc(2), "hvc #2")
+    assert found == "exchange of 2"
+
+
+def _lone(held: Session, single: bool) -> None:
+    if single:
+        exchange(held, STUB, lambda payload: payload.hvc(2), "hvc #2")
+    else:
+        sweep(held, STUB, make)
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_board_that_vanishes_twice_hangs_if_an_empty_batch_still_comes_back(
+    held: Session, bench: FakeBench, single: bool
+) -> None:
+    ScriptedPayload.plan = [Vanished("nobody came"), Vanished("nobody came")]
+    with pytest.raises(ConfirmedHang, match="twice from fresh boots: nobody came"):
+        _lone(held, single)
+    assert bench.boot == 3
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_a_board_that_vanishes_for_good_may_have_lost_its_network(
+    held: Session, bench: FakeBench, single: bool
+) -> None:
+    ScriptedPayload.plan = [Vanished("nobody came"), Vanished("nobody came")]
+    bench.fail["payload"] = [None, None, *[errors.LabError("an empty batch is lost")] * 3]
+    with pytest.raises(errors.LabError, match="an empty batch is lost") as caught:
+        _lone(held, single)
+    assert not isinstance(caught.value, errors.TargetError)
+
+
+def test_a_board_that_restarts_twice_in_a_batch_crashes(held: Session) -> None:
+    ScriptedPayload.plan = [Restarted("from power"), Restarted("from power")]
+    with pytest.raises(ConfirmedCrash, match="twice from fresh boots: from power"):
+        sweep(held, STUB, make)
 
 
 def test_what_was_observed_is_measured_once_a_run_and_once_more_if_it_accuses(

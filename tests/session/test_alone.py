@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""There and back over SSH: who answers afterwards, with which results, and who is to blame."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from hilagent import errors
+from hilagent.clock import Deadline
+from hilagent.deploy import bundle, devicetree
+from hilagent.deploy.devicetree import Node, Tree
+from hilagent.journal import Journal
+from hilagent.link import memory, wire
+from hilagent.payload.alone import Restarted, Vanished
+from hilagent.payload.batch import PROPERTY, Batch
+from hilagent.payload.places import Range
+from hilagent.session.alone import Trips
+from hilagent.session.built import Built
+from hilagent.session.linux import Boot
+from hilagent.session.own import OwnSystem
+from hilagent.testing.ssh import SshServer
+from hilagent.transport import known
+from hilagent.transport.ssh_target import Target
+from tests.linux import fake_board
+from tests.payload import tripping
+from tests.session.test_linux import Bench, Switch
+from tests.session.test_own import BOOT_ID, board_of
+
+FDT, CMDLINE = "sys/firmware/fdt", "proc/cmdline"
+IOMEM = """\
+40000000-7fffffff : System RAM
+  40200000-411fffff : Kernel code
+90000000-90000fff : pl011@9000000
+"""
+IMAGE = (bytes(16) + (2 << 20).to_bytes(8, "little")).ljust(56, b"\0") + b"ARM\x64" + bytes(1000)
+Change = Callable[[bytes], bytes]
+
+
+def tree() -> Tree:
+    """Return the tree of a board with 1 GiB at 0x40000000."""
+    root = Node(
+        "", {"#address-cells": (2).to_bytes(4, "big"), "#size-cells": (2).to_bytes(4, "big")}
+    )
+    reg = (0x40000000).to_bytes(8, "big") + (1 << 30).to_bytes(8, "big")
+    root.children = [
+        Node("memory@40000000", {"device_type": b"memory\0", "reg": reg}),
+        Node("chosen"),
+    ]
+    return Tree(root, [(0x44000000, 0x1000)])
+
+
+@dataclasses.dataclass
+class Board:
+    """A folder that an SSH server shows; `kexec` does what payload and next kernel would.
+
+    Attributes:
+        changes: what becomes of the results on their way.
+        comes: whether the next kernel does.
+        bundles: what was brought along.
+    """
+
+    root: Path
+    server: SshServer
+    changes: Change = bytes
+    comes: bool = True
+    boots: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(2))
+    trips: tripping.Trips = dataclasses.field(default_factory=tripping.Trips)
+    bundles: list[bytes] = dataclasses.field(default_factory=list)
+
+    def kexec(self, _: object, image: bytes, initrd: bytes = b"", **__: Any) -> None:
+        self.bundles.append(initrd)
+        members = bundle.unpack(initrd)
+        jobs = members["jobs"]
+        done = self.trips.done(jobs, members["vectors"])
+        head = tripping.numbers(memory.BATCH, jobs)
+        results = done[memory.BATCH.size + head["size"] :]
+        (asked,) = [each for each in tripping.requests(jobs) if each.op == wire.Op.NEXT]
+        to, dtb = tripping.numbers(memory.NEXT, asked.body), members["dtb"]
+        at = to["results"]
+        results = self.changes(results[: to["results_size"]])
+        if self.comes:
+            self.shows(dtb[:at] + results + dtb[at + len(results) :])
+
+    def shows(self, dtb: bytes) -> None:
+        """Let a kernel with this tree run."""
+        (self.root / FDT).write_bytes(dtb)
+        chosen = devicetree.parse(dtb).node("/chosen")
+        assert chosen is not None
+        (self.root / CMDLINE).write_bytes(chosen.props.get("bootargs", b"x\0")[:-1] + b"\n")
+        self.restarts()
+
+    def restarts(self) -> None:
+        """Be another boot."""
+        (self.root / BOOT_ID).write_text(f"9f2e6c9e-5c3d-4a5c-8f0e-{next(self.boots):012}\n")
+
+
+class LoneBench(Bench):
+    """Its kernel is a small file, and answers at the address of the server."""
+
+    at: Target
+    stands_s = 0.0
+
+    def target(self) -> Target:
+        return self.at
+
+    def stalled_s(self, since_s: float) -> float:
+        return self.stands_s
+
+    def _build(self, name: str) -> Built:
+        made, path = super()._build(name), self._folder / "Image"
+        path.write_bytes(IMAGE)
+        kernel = dataclasses.replace(made.kernel, image=path)
+        return dataclasses.replace(
+            made, kernel=kernel, rootfs=dataclasses.replace(made.rootfs, archive=path)
+        )
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+    for name in (known.ENVIRONMENT, "HILAGENT_STATE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    root = fake_board.make(tmp_path / "board")
+    fake_board.write(root / FDT, "")
+    fake_board.write(root / "proc/iomem", IOMEM)
+    with SshServer(root=root) as server:
+        (key,) = known.read(server.target("own/os").known_hosts)["own/os"]
+        known.pin(known.path_of("own"), "own/os", key)
+        board = Board(root, server)
+        board.shows(devicetree.build(tree()))
+        yield board
+
+
+@dataclasses.dataclass
+class Lone:
+    """What goes there and back."""
+
+    trips: Trips
+    own: OwnSystem
+    bench: LoneBench
+
+    def go(self, batch: Batch, vectors: bytes = b"") -> Any:
+        self.trips._system = self.own.reach()
+        return self.trips._go(batch, vectors)
+
+
+@pytest.fixture
+def lone(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lone:
+    described, journal, switch = board_of(board.server), Journal(tmp_path), cast(Any, Switch())
+    monkeypatch.setattr(OwnSystem, "kexec", board.kexec)
+    own = OwnSystem(described, journal, switch, lambda: cast(Any, None))
+    bench = LoneBench(described, journal, switch, lambda: cast(Any, None), lambda since_s: 0.0,
+                      tmp_path)  # fmt: skip
+    bench.at = board.server.target("own/rootfs")
+    trips = Trips(described, journal, own, bench, Boot(), pause=lambda seconds: None)
+    return Lone(trips, own, bench)
+
+
+def asked() -> Batch:
+    batch = Batch(0x77)
+    batch.ask(wire.Op.ECHO, b"four", reply=16)
+    return batch
+
+
+def test_the_results_are_those_of_the_kernel_that_was_sent_along(board: Board, lone: Lone) -> None:
+    answers = lone.go(asked(), b"vectors")
+    assert answers.body(1) == b"four"
+    members = bundle.unpack(board.bundles[0])
+    assert (members["kernel"], members["rootfs"], members["vectors"]) == (IMAGE, IMAGE, b"vectors")
+    ops = [each.op for each in tripping.requests(members["jobs"])]
+    assert ops[-2:] == [wire.Op.NEXT, wire.Op.RESET], "it resets where it can't go on"
+
+
+def test_the_next_tree_is_the_boards_own_with_another_chosen(board: Board, lone: Lone) -> None:
+    lone.go(asked())
+    lone.go(asked())  # from a tree that has results already
+    found = devicetree.parse(bundle.unpack(board.bundles[1])["dtb"])
+    chosen = found.node("/chosen")
+    assert chosen is not None
+    assert found.reserve == tree().reserve
+    assert not any(chosen.props[PROPERTY]), "nothing of an earlier trip is in the place for results"
+    (to,) = [tripping.numbers(memory.NEXT, each.body)
+             for each in tripping.requests(bundle.unpack(board.bundles[1])["jobs"])
+             if each.op == wire.Op.NEXT]  # fmt: skip
+    assert chosen.number("linux,initrd-start", 0) == to["rootfs"]
+    assert chosen.number("linux,initrd-end", 0) == to["rootfs"] + len(IMAGE)
+    taken = [Range(to[name], to[f"{name}_size"]) for name in ("image", "rootfs", "dtb")]
+    assert all(each.start >= 0x60000000 and each.end <= 0x80000000 for each in taken)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(taken, 2))
+
+
+def test_the_payload_is_asked_by_trips(board: Board, lone: Lone) -> None:
+    board.trips.traits = dataclasses.replace(board.trips.traits, cpus=4)
+    numbers = itertools.count(0x100)
+    payload = lone.trips.payload(lone.own.reach(), IMAGE, lambda: next(numbers))
+    assert [each.cpu for each in payload.start_cpus()] == [0, 1, 2, 3]
+    payload.vectors(wire.Target.SLOT, b"vectors!")
+    assert payload.hvc(1).after.imm == 1
+    assert len(board.bundles) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (lambda raw: raw[:40] + bytes([raw[40] ^ 1]) + raw[41:], "do not keep their CRC"),
+        (lambda raw: bytes(len(raw)), "did not come to the end of its batch"),
+        (lambda raw: raw[:100] + bytes(len(raw) - 100), "do not keep their CRC"),
+    ],
+    ids=["damaged", "none", "torn"],
+)
+def test_results_that_are_none_are_the_labs(
+    board: Board, lone: Lone, changes: Change, said: str
+) -> None:
+    board.changes = changes
+    with pytest.raises(errors.LabError, match=said):
+        lone.go(asked())
+
+
+def test_results_of_another_run_are_the_labs(board: Board, lone: Lone) -> None:
+    kept: list[bytes] = []
+
+    def keep(raw: bytes) -> bytes:
+        kept.append(raw)
+        return raw
+
+    board.changes = keep
+    lone.go(asked())
+    board.changes = lambda raw: kept[0]
+    other = Batch(0x78)
+    other.ask(wire.Op.ECHO, b"four", reply=16)
+    with pytest.raises(errors.LabError, match="of an earlier boot"):
+        lone.go(other)
+
+
+def test_the_system_from_before_is_waited_out(board: Board, lone: Lone) -> None:
+    """It may answer for a moment; by its run id it can't pass for the next one."""
+    board.comes = False
+    looks = iter(range(9))
+
+    def pause(seconds: float) -> None:
+        if next(looks) == 2:
+            board.comes = True
+            board.kexec(None, IMAGE, board.bundles[0])
+
+    lone.trips._pause = pause
+    assert lone.go(asked()).body(1) == b"four"
+    assert next(looks) == 3
+
+
+def test_a_board_that_restarts_is_told_from_one_that_never_comes(board: Board, lone: Lone) -> None:
+    board.comes = False
+    lone.trips._pause = lambda seconds: board.restarts()
+    with pytest.raises(Restarted, match="restarted instead"):
+        lone.go(asked())
+
+
+@pytest.mark.parametrize(("stands_s", "kind"), [(0.0, Vanished), (5.0, errors.HostOverloaded)])
+def test_a_kernel_that_never_comes_accuses_nobody_by_itself(
+    board: Board, lone: Lone, stands_s: float, kind: type[errors.LabError]
+) -> None:
+    board.comes, lone.bench.stands_s = False, stands_s
+    lone.trips._deadline = lambda batch: Deadline.after(0.5)  # type: ignore[method-assign]
+    with pytest.raises(kind, match="patched did not come after the payload"):
+        lone.go(asked())
+    with pytest.raises(errors.StateError):
+        lone.trips._go(asked(), b"")
+
+
+def test_its_own_system_has_another_key_at_the_same_address(board: Board, lone: Lone) -> None:
+    other = Target(board.server.host, board.server.port, "root", board.server.key_file,
+                   "own/rootfs", board.root / "pinned")  # fmt: skip
+    with SshServer() as stranger:
+        (key,) = known.read(stranger.target("x").known_hosts)["x"]
+        known.pin(other.known_hosts, "own/rootfs", key)
+    lone.bench.at = other
+    board.comes = False
+    lone.trips._pause = lambda seconds: board.restarts()
+    with pytest.raises(Restarted):
+        lone.go(asked())
+
+
+def test_memory_that_is_hidden_is_said(board: Board, lone: Lone) -> None:
+    (board.root / "proc/iomem").write_text("00000000-00000000 : System RAM\n")
+    with pytest.raises(errors.LabError, match="shows no memory"):
+        lone.go(asked())
