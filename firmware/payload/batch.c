@@ -205,12 +205,21 @@ static uint32_t put(const char *name, uint64_t to, uint64_t room)
 	return crc32_update(0, (const void *)to, entry->size) == entry->crc;
 }
 
+static void reserve_us(uint64_t *entry)
+{
+	cache_before_write(entry, 16);
+	entry[0] = __builtin_bswap64((uint64_t)_head);
+	entry[1] = __builtin_bswap64((uint64_t)(_end - _head));
+	cache_after_write(entry, 16);
+}
+
 static uint32_t prepare_next(struct pcpu *self, struct reply *rp)
 {
 	const struct wire_next *to = (const void *)batch.rq.body;
 
 	if (batch.rq.size != SIZEOF_NEXT || to->results & 7 || to->results > to->dtb_size ||
-	    to->results_size > to->dtb_size - to->results)
+	    to->results_size > to->dtb_size - to->results || to->reserve & 7 ||
+	    to->reserve + 16ull > to->dtb_size)
 		return STATUS_BAD_ARG;
 	if (meet(to->image, to->image_size, to->rootfs, to->rootfs_size) ||
 	    meet(to->image, to->image_size, to->dtb, to->dtb_size) ||
@@ -218,6 +227,8 @@ static uint32_t prepare_next(struct pcpu *self, struct reply *rp)
 	    !put("kernel", to->image, to->image_size) ||
 	    !put("rootfs", to->rootfs, to->rootfs_size) || !put("dtb", to->dtb, to->dtb_size))
 		return STATUS_FAILED;
+	if (jobs_any_running()) /* a CPU that is stuck stays, and all of us with it */
+		reserve_us((uint64_t *)(to->dtb + to->reserve));
 	batch.go = to;
 	rp->boot = (struct wire_boot){ .addr = to->image, .x0 = to->dtb, .el = 2 };
 	rp->after = AFTER_BOOT;
@@ -295,7 +306,19 @@ static void seal(uint32_t end)
 	cache_after_write(start, batch.head->room);
 }
 
-/* After a bad end only a way out is taken: RESET or POWEROFF; another image would not be safe. */
+/* After a bad end only a way out is taken, and nothing is answered any more. */
+static enum after way_out(struct pcpu *self, const struct wire_head *asked)
+{
+	batch.rp.after = AFTER_NOTHING;
+	if (asked->op == OP_NEXT)
+		return prepare_next(self, &batch.rp) == STATUS_OK ? AFTER_BOOT : AFTER_NOTHING;
+	if (!psci_can_reset())
+		return AFTER_NOTHING;
+	return asked->op == OP_RESET    ? AFTER_RESET :
+	       asked->op == OP_POWEROFF ? AFTER_POWEROFF :
+					  AFTER_NOTHING;
+}
+
 void batch_run(struct pcpu *self)
 {
 	uint32_t end = BATCHEND_DONE;
@@ -311,10 +334,8 @@ void batch_run(struct pcpu *self)
 		} else if (end == BATCHEND_DONE) {
 			end = answer(self, asked);
 			after = batch.rp.after;
-		} else if (psci_can_reset()) {
-			after = asked->op == OP_RESET    ? AFTER_RESET :
-				asked->op == OP_POWEROFF ? AFTER_POWEROFF :
-							   AFTER_NOTHING;
+		} else {
+			after = way_out(self, asked);
 		}
 		if (after == AFTER_JOB)
 			jobs_run_own(self);

@@ -173,9 +173,14 @@ void smp_fill_info(struct pcpu *self, uint32_t cpu, struct wire_cpu_info *info)
 	memcpy(info->entry, pcpu_of(cpu)->entry, sizeof(info->entry));
 }
 
-/* Whether this CPU can be sent away for good; nothing is done yet. */
+/*
+ * Whether this CPU can be sent away for good; nothing is done yet. One that is stuck in a job
+ * stays where it is, if all of us is reserved.
+ */
 static uint32_t can_leave(uint32_t cpu, const struct facts *next)
 {
+	if (smp_state(cpu) == CPU_BUSY)
+		return ranges_hold(&next->reserved, (uint64_t)_head, (uint64_t)(_end - _head));
 	if (smp_state(cpu) != CPU_READY)
 		return 0;
 	if (smp_method(cpu) == ENABLE_SPIN)
@@ -228,7 +233,8 @@ uint32_t smp_leave(struct pcpu *self, const struct facts *next)
 		if (started[cpu] && cpu != self->index && !can_leave(cpu, next))
 			return STATUS_REFUSED;
 	for (uint32_t cpu = 0; cpu < boot.cpus; cpu++)
-		if (started[cpu] && cpu != self->index && send_away(self, cpu) != STATUS_OK)
+		if (started[cpu] && cpu != self->index && smp_state(cpu) != CPU_BUSY &&
+		    send_away(self, cpu) != STATUS_OK)
 			return STATUS_REFUSED;
 	return STATUS_OK;
 }

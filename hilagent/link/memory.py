@@ -54,8 +54,9 @@ there is no magic."""
 
 NEXT = struct_of(
     "next", "u64 image", "u64 image_size", "u64 rootfs", "u64 rootfs_size", "u64 dtb",
-    "u64 dtb_size", "u32 results", "u32 results_size",
+    "u64 dtb_size", "u32 results", "u32 results_size", "u32 reserve", "u32 x",
 )  # fmt: skip
 """Addresses for the bundle's ``kernel``, ``rootfs`` and ``dtb``, and how much is free there
 (0: that member is not there). The results go into the tree, ``results`` bytes from its
-start, where ``results_size`` bytes are kept for them."""
+start, where ``results_size`` bytes are kept for them. ``reserve``: likewise where its memory
+reservations have room for one more: where a CPU is stuck, the payload reserves itself."""

@@ -191,8 +191,8 @@ class Alone:
         if place := answers.stuck():
             index = asked[place.request]
             raise Hang(
-                f"no progress for {batch.hang_s} s at hvc #{place.imm:#x} on CPU {place.cpu}, "
-                f"after {place.done} that came home",
+                f"{batch.what(place.request)}: no progress for {batch.hang_s} s at hvc "
+                f"#{place.imm:#x} on CPU {place.cpu}, after {place.done} that came home",
                 Place(place.cpu, place.origin, place.imm, place.done, index, place.reported),
             )
         self._learn(answers)

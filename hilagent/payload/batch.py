@@ -34,7 +34,7 @@ from hilagent.link import frame, memory, wire
 from .answers import PAIR, Answers, Planned, results, sealed
 from .channel import numbers
 from .places import Places, Sizes
-from .sweep import SweepRequest
+from .sweep import SweepRequest, sweep_name
 
 _COMPACT = wire.SWEEP_RESULT.size + wire.MAX_SIGS * wire.SIG.size + wire.MAX_RUNS * 4
 _CRC_SIZE = 4
@@ -145,6 +145,10 @@ class Batch:
         frames = self._part(request.cpu, number, 0, PAIR + wire.SIG.size)
         self._sweeps.append(Planned(request, number, status, range(0), frames))
 
+    def what(self, job: int) -> str:
+        """Return what a job is, for messages."""
+        return sweep_name(self._sweeps[job].request)
+
     @property
     def jobs(self) -> int:
         """How many jobs there are."""
@@ -182,6 +186,8 @@ class Batch:
         """
         index = self.ask(wire.Op.NEXT, bytes(memory.NEXT.size))
         tree, mark = copy.deepcopy(tree), secrets.token_bytes(memory.RESULTS.size)
+        spare = devicetree.HEAD_BYTES + 16 * len(tree.reserve)
+        tree.reserve.append((0, 0))
         chosen = tree.node("/chosen", create=True)
         assert chosen is not None
         room, blob = self._room(), b""
@@ -195,7 +201,7 @@ class Batch:
         body = memory.NEXT.pack(
             image=places.image, image_size=sizes.image, rootfs=places.initrd,
             rootfs_size=sizes.initrd, dtb=places.dtb, dtb_size=sizes.dtb, results=where,
-            results_size=room,
+            results_size=room, reserve=spare,
         )  # fmt: skip
         self._asked[index] = _Asked(wire.Op.NEXT, body, wire.FAULT.size)
         return blob[:where] + bytes(len(mark)) + blob[where + len(mark) :]

@@ -68,6 +68,11 @@ class SweepRequest:
         return pack_job(fields | extra)
 
 
+def sweep_name(request: SweepRequest) -> str:
+    """Return what a sweep is called in messages."""
+    return f"sweep from {wire.Origin(request.origin).name}, pass {request.pass_no}"
+
+
 def _check(request: SweepRequest) -> None:
     if request.swept not in ("imm", "x0"):
         raise errors.UsageError(f"swept is imm or x0, not {request.swept!r}")

@@ -14,7 +14,7 @@ from hilagent.result import Exchange, Sig, SweepPass
 from . import facts
 from .cpus import Cpus
 from .jobs import Jobs, Running
-from .sweep import SweepRequest
+from .sweep import SweepRequest, sweep_name
 from .trouble import JobStatus, Refused, ResetInJob, Silence
 
 Want = Callable[[Sig], bool]
@@ -131,7 +131,7 @@ class Sweeper:
 
     def _start(self, index: int, requests: Sequence[SweepRequest]) -> None:
         request = requests[index]
-        what = f"sweep from {wire.Origin(request.origin).name}, pass {request.pass_no}"
+        what = sweep_name(request)
         self._newest.pop(request.cpu, None)
         self._cpus.wake(request.cpu)
         self._jobs.start(

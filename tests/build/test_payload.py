@@ -36,7 +36,7 @@ def test_two_builds_in_different_folders_are_the_same_bytes(
     assert again.image == tmp_path / "out" / "payload.bin"
 
 
-def test_the_image_is_an_arm64_image_of_32_kib_at_most(built: payload.PayloadBuild) -> None:
+def test_the_image_is_an_arm64_image_of_40_kib_at_most(built: payload.PayloadBuild) -> None:
     image = built.image.read_bytes()
     offset, size, flags = struct.unpack_from("<QQQ", image, 8)
     assert len(image) == built.size <= payload.IMAGE_MAX_BYTES

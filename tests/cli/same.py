@@ -15,6 +15,7 @@ _PATH = os.pathsep.join(str(Path(part).absolute()) for part in sys.path)
 _PARTS = ("schema", "version", "verdict", "exit_code", "finished", "end", "counts", "tests",
           "dispatch", "clobber", "code", "restarts", "legs")  # fmt: skip
 _RAM = re.compile(r"0x0*[4-7][0-9a-f]{7}\b")
+_WAITED = re.compile(r"no progress for [0-9.]+ s")
 _LOG = re.compile(r"^raw log +.*$", re.MULTILINE)
 
 
@@ -45,4 +46,6 @@ def _plain(value: Any) -> Any:
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
-    return _LOG.sub("", _RAM.sub("ADDRESS", value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return _LOG.sub("", _WAITED.sub("no progress", _RAM.sub("ADDRESS", value)))

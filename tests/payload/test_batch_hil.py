@@ -190,7 +190,7 @@ class Home(Circling):
         start = ["-kernel", str(build_payload().image), "-initrd", str(folder / "bundle")]
         super().__init__(folder, [*MACHINE, *start], [])
 
-    def tree(self) -> Tree:
+    def shows(self) -> Tree:
         """Return the kernel's own tree, as it shows it."""
         mark = self.line.position
         self.shell("base64 /sys/firmware/fdt")
@@ -199,7 +199,9 @@ class Home(Circling):
         return devicetree.parse(base64.b64decode(b"".join(lines)))
 
 
-def homing(folder: Path, batch: Batch, run: str, places: Places = PLACES) -> bytes:
+def homing(
+    folder: Path, batch: Batch, run: str, places: Places = PLACES, vectors: bytes = b""
+) -> bytes:
     """Return the bundle whose batch ends in a kernel with ``run``, or in POWEROFF."""
     dump = folder / "virt.dtb"
     argv = ["qemu-system-aarch64", *MACHINE, "-display", "none", "-nodefaults"]
@@ -215,7 +217,8 @@ def homing(folder: Path, batch: Batch, run: str, places: Places = PLACES) -> byt
         chosen.props[f"linux,initrd-{name}"] = at.to_bytes(8, "big")
     dtb = batch.next_kernel(tree, places, Sizes(size, 0, len(rootfs), devicetree.SIZE_MAX))
     batch.leave(wire.Op.POWEROFF)
-    return bundle.pack({"kernel": image, "dtb": dtb, "jobs": batch.pack(), "rootfs": rootfs})
+    members = {"kernel": image, "dtb": dtb, "jobs": batch.pack(), "vectors": vectors}
+    return bundle.pack({**members, "rootfs": rootfs})
 
 
 def test_the_next_kernel_brings_the_results_home(tmp_path: Path) -> None:
@@ -229,7 +232,7 @@ def test_the_next_kernel_brings_the_results_home(tmp_path: Path) -> None:
     packed = homing(tmp_path, batch, run)
     with Home(tmp_path, packed) as board:
         board.ready(run)
-        tree = board.tree()
+        tree = board.shows()
     answers = batch.read_tree(tree)
     assert answers.end == memory.BatchEnd.DONE
     found = probe.judge(PROFILE, "hyp-stub", answers.passes(), Lab(answers.cpus()), wanted=wanted)
@@ -240,6 +243,33 @@ def test_the_next_kernel_brings_the_results_home(tmp_path: Path) -> None:
         other.read_tree(tree)
     with pytest.raises(errors.LabError, match="no results"):
         batch.read_tree(devicetree.parse(bundle.unpack(packed)["dtb"]))
+
+
+def test_a_stuck_cpu_stays_behind_and_the_results_come_home(tmp_path: Path) -> None:
+    """What the CPU runs in is reserved in the next kernel's tree, which can't start it."""
+    run, subject = secrets.token_hex(8), resolve("mutant:hangs", PROFILE)
+    batch = Batch(RUN, hang_s=2)
+    batch.start_cpus(CPUS)
+    batch.vectors(subject.target, subject.blob, subject.offset)
+    batch.sweep(probe.requests(PROFILE, subject.server, "vectors", (1,)))
+    with Home(tmp_path, homing(tmp_path, batch, run, vectors=subject.blob)) as board:
+        board.ready(run)
+        tree = board.shows()
+        board.shell("[ $(cat /sys/devices/system/cpu/online) = 0 ]")
+    answers = batch.read_tree(tree)
+    place, hello = answers.stuck(), answers.hello()
+    assert place is not None
+    assert (place.cpu, place.request) == (1, 0)
+    assert (hello.image, hello.image_size) in tree.reserve
+
+
+def test_results_that_found_no_room_come_home_all_the_same(tmp_path: Path) -> None:
+    run, batch = secrets.token_hex(8), Batch(RUN)
+    batch.ask(wire.Op.ECHO, bytes(1000), reply=0)
+    with Home(tmp_path, homing(tmp_path, batch, run)) as board:
+        board.ready(run)
+        answers = batch.read_tree(board.shows())
+    assert (answers.end, len(answers.replies)) == (memory.BatchEnd.FULL, 1)
 
 
 @pytest.mark.parametrize(
