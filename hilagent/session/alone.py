@@ -14,7 +14,7 @@ that tree: results of another run, or torn ones, are none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -26,19 +26,21 @@ from hilagent.session.linux import Boot, LinuxBench, new_run_id
 from hilagent.session.own import KEXEC_S, OwnSystem
 
 if TYPE_CHECKING:
-    from hilagent.deploy.devicetree import Tree
+    from hilagent.deploy.devicetree import Node, Tree
+    from hilagent.linux.facts import KernelLine
     from hilagent.linux.system import System
     from hilagent.payload.alone import Alone
     from hilagent.payload.answers import Answers
     from hilagent.payload.batch import Batch
     from hilagent.payload.cargo import Cargo
-    from hilagent.payload.places import Places, Range, Sizes
+    from hilagent.payload.places import Places, Sizes
     from hilagent.session.settings import Settings
 
 FDT = "/sys/firmware/fdt"
 JOB_S, EMPTY_S = 20.0, 10.0
 """What a batch may take: each job, as slow as an emulator is, and the rest."""
 _ASK_S, _PACE_S, _LATE_S = 20.0, 0.5, 1.0
+_BEGINS = "Booting Linux on physical CPU"
 _IMAGE_SIZE_AT, _TEXT_OFFSET_AT = 16, 8
 
 
@@ -132,10 +134,10 @@ class Trips:
         image, rootfs = built.kernel.image.read_bytes(), built.initrd()
         found = files.read(system.connection, [FDT, memory.IOMEM], Deadline.after(_ASK_S))
         tree = devicetree.parse(found.get(FDT, b""))
-        cargo = _cargo(tree)
+        cargo = _cargo(tree, system.dmesg(Deadline.after(_ASK_S)))
         sizes = Sizes(_word(image, _IMAGE_SIZE_AT), _word(image, _TEXT_OFFSET_AT), len(rootfs),
                       devicetree.SIZE_MAX)  # fmt: skip
-        places = _places(cargo, memory.ram(found.get(memory.IOMEM, b"")), sizes)
+        places = _places(cargo, found.get(memory.IOMEM, b""), sizes)
         cmdline = self._bench.cmdline(self._boot, run_id, crash=True)
         initrd = Range(places.initrd, len(rootfs))
         dtb = batch.next_kernel(next_tree(tree, cargo, cmdline, initrd), places, sizes)
@@ -218,22 +220,42 @@ def refuse_kernels(board: Board) -> None:
         )
 
 
-def _cargo(tree: Tree) -> Cargo:
-    """Return what a tree says; nothing has come along yet."""
+def _cargo(tree: Tree, log: Sequence[KernelLine]) -> Cargo:
+    """Return what a tree and its kernel's log say; nothing has come along yet.
+
+    Raises:
+        errors.PreconditionError: some memory is alive, and nobody knows where.
+    """
     from hilagent.deploy.bundle import Index
+    from hilagent.linux import memory
     from hilagent.payload.cargo import Cargo
     from hilagent.payload.places import Range
 
-    return Cargo(tree, Range(0, 0), Range(0, 0), Index({}, 0))
+    tables = memory.lpi_tables(line.text for line in log)
+    forgotten = not tables and _BEGINS not in "\n".join(line.text for line in log)
+    if tables is None or (forgotten and _has_its(tree.root)):
+        raise errors.PreconditionError(
+            "its kernel gave the interrupt controller tables, which that goes on writing, and"
+            " its log doesn't say where",
+            hint="restart it, or boot it with a greater log_buf_len= or irqchip.gicv3_nolpi=1",
+        )
+    return Cargo(tree, Range(0, 0), Range(0, 0), Index({}, 0), lpi=tuple(tables or ()))
 
 
-def _places(cargo: Cargo, ram: list[Range], sizes: Sizes) -> Places:
+def _has_its(node: Node) -> bool:
+    names = node.props.get("compatible", b"").split(b"\0")
+    return b"arm,gic-v3-its" in names or any(map(_has_its, node.children))
+
+
+def _places(cargo: Cargo, iomem: bytes, sizes: Sizes) -> Places:
     """Return places in the upper half of the memory: a kexec fills it from below.
 
     The payload refuses them where they meet itself or the bundle all the same.
     """
+    from hilagent.linux import memory
     from hilagent.payload.places import Range, common, merged, plan
 
+    ram = memory.ram(iomem)
     if not ram:
         raise errors.LabError("its /proc/iomem shows no memory", hint="is the user root there?")
     usable = common(merged(cargo.memory()), ram) if cargo.memory() else ram
@@ -241,7 +263,8 @@ def _places(cargo: Cargo, ram: list[Range], sizes: Sizes) -> Places:
     for each in usable:
         lower.append(Range(each.start, min(left, each.size)))
         left -= lower[-1].size
-    return plan(usable, cargo.reserved(), lower, sizes)
+    taken = [*cargo.reserved(), *memory.taken(iomem), *cargo.lpi]
+    return plan(usable, taken, lower, sizes)
 
 
 def _word(image: bytes, at: int) -> int:

@@ -55,6 +55,13 @@ def tree() -> Tree:
     return Tree(root, [(0x44000000, 0x1000)])
 
 
+def places(packed: bytes) -> dict[str, int]:
+    """Return where the next kernel of a bundle is to go: the fields of ``memory.NEXT``."""
+    jobs = bundle.unpack(packed)["jobs"]
+    (asked,) = [each for each in tripping.requests(jobs) if each.op == wire.Op.NEXT]
+    return tripping.numbers(memory.NEXT, asked.body)
+
+
 @dataclasses.dataclass
 class Board:
     """A folder that an SSH server shows; `kexec` does what payload and next kernel would.
@@ -80,8 +87,7 @@ class Board:
         done = self.trips.done(jobs, members["vectors"])
         head = tripping.numbers(memory.BATCH, jobs)
         results = done[memory.BATCH.size + head["size"] :]
-        (asked,) = [each for each in tripping.requests(jobs) if each.op == wire.Op.NEXT]
-        to, dtb = tripping.numbers(memory.NEXT, asked.body), members["dtb"]
+        to, dtb = places(initrd), members["dtb"]
         at = to["results"]
         results = self.changes(results[: to["results_size"]])
         if self.comes:
@@ -184,9 +190,7 @@ def test_the_next_tree_is_the_boards_own_with_another_chosen(board: Board, lone:
     assert chosen is not None
     assert found.reserve == tree().reserve
     assert not any(chosen.props[PROPERTY]), "nothing of an earlier trip is in the place for results"
-    (to,) = [tripping.numbers(memory.NEXT, each.body)
-             for each in tripping.requests(bundle.unpack(board.bundles[1])["jobs"])
-             if each.op == wire.Op.NEXT]  # fmt: skip
+    to = places(board.bundles[1])
     assert chosen.number("linux,initrd-start", 0) == to["rootfs"]
     assert chosen.number("linux,initrd-end", 0) == to["rootfs"] + len(IMAGE)
     taken = [Range(to[name], to[f"{name}_size"]) for name in ("image", "rootfs", "dtb")]
@@ -282,6 +286,45 @@ def test_its_own_system_has_another_key_at_the_same_address(board: Board, lone: 
     lone.trips._pause = lambda seconds: board.restarts()
     with pytest.raises(Restarted):
         lone.go(asked())
+
+
+def test_tables_that_the_interrupt_controller_writes_are_reserved_and_avoided(
+    board: Board, lone: Lone
+) -> None:
+    table = 0x60200000
+    said = f"<6>[    0.1] GICv3: using LPI property table @0x{table:016x}\n"
+    (board.root / "log").write_text(fake_board.LOG + said)
+    lone.go(asked())
+    found = devicetree.parse(bundle.unpack(board.bundles[0])["dtb"])
+    assert (table, 0x10000) in found.reserve
+    to = places(board.bundles[0])
+    for name in ("image", "rootfs", "dtb"):
+        assert not Range(to[name], to[f"{name}_size"]).overlaps(Range(table, 0x10000))
+
+
+@pytest.mark.parametrize("its", [True, False])
+def test_a_log_that_has_lost_where_they_are_is_a_precondition(
+    board: Board, lone: Lone, its: bool
+) -> None:
+    (board.root / "log").write_text("<6>[   99.0] the ring is full of other things\n")
+    changed = tree()
+    if its:
+        changed.root.children.append(Node("its", {"compatible": b"arm,gic-v3-its\0"}))
+    board.shows(devicetree.build(changed))
+    if its:
+        with pytest.raises(errors.PreconditionError, match="its log doesn't say where"):
+            lone.go(asked())
+    else:
+        lone.go(asked())
+
+
+def test_memory_that_is_taken_is_avoided(board: Board, lone: Lone) -> None:
+    (board.root / "proc/iomem").write_text(
+        "40000000-7fffffff : System RAM\n  60000000-6fffffff : reserved\n"
+    )
+    lone.go(asked())
+    to = places(board.bundles[0])
+    assert min(to["image"], to["rootfs"], to["dtb"]) >= 0x70000000
 
 
 def test_memory_that_is_hidden_is_said(board: Board, lone: Lone) -> None:
