@@ -20,6 +20,7 @@
 
 static const char usage[] =
 	"hilkexec load IMAGE [--initrd FILE] [--cmdline TEXT] [--crash] [--syscall file|load]\n"
+	"              [--dtb FILE]\n"
 	"hilkexec unload [--crash]\n"
 	"hilkexec exec\n";
 
@@ -89,13 +90,15 @@ static int load(int argc, char **argv)
 			next.initrd = argv[++i];
 		else if (!strcmp(argv[i], "--cmdline") && i + 1 < argc)
 			next.cmdline = argv[++i];
+		else if (!strcmp(argv[i], "--dtb") && i + 1 < argc)
+			next.dtb = argv[++i];
 		else if (!strcmp(argv[i], "--syscall") && i + 1 < argc)
 			way = argv[++i];
 		else
 			return wrong();
 	}
 	if (!strcmp(way, "file"))
-		return file_load(&next);
+		return next.dtb ? wrong() : file_load(&next); /* it takes the kernel's own tree */
 	if (!strcmp(way, "load"))
 		return plain_load(&next);
 	return wrong();

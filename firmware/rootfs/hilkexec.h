@@ -5,9 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What is to be loaded; crash: into the memory that is reserved for that. */
+/*
+ * What is to be loaded; crash: into the memory that is reserved for that; dtb: instead of the
+ * running kernel's own.
+ */
 struct next {
-	const char *image, *initrd, *cmdline;
+	const char *image, *initrd, *cmdline, *dtb;
 	int crash;
 };
 

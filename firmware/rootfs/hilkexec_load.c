@@ -194,10 +194,11 @@ int plain_load(const struct next *next)
 	struct bytes image, initrd = { 0 }, tree;
 	struct range free[RANGES];
 	const struct range *where;
+	const char *dtb = next->dtb ? next->dtb : "/sys/firmware/fdt";
 	size_t count;
 	uint64_t size;
 
-	if (slurp(next->image, &image, HEADER) || slurp("/sys/firmware/fdt", &tree, 0) ||
+	if (slurp(next->image, &image, HEADER) || slurp(dtb, &tree, 0) ||
 	    (next->initrd && slurp(next->initrd, &initrd, 0)))
 		return 1;
 	errno = EINVAL;

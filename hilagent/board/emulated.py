@@ -41,7 +41,8 @@ class QemuSpec:
             system of its own.
         kernel, initrd, append: instead of ``firmware``.
         system: the name of a kernel that `hilagent build kernel` makes, in place of ``kernel``
-            and ``initrd``: with our root file system it is the board's own system.
+            and ``initrd``: with our root file system it is the board's own system. QEMU
+            starts it, or a UEFI as ``firmware``.
         tree: source of a device tree; a path, from this file's folder, or the name of one
             that comes with hilagent. The firmware is started with it; without a firmware
             QEMU starts the payload itself, for machines that nobody has a firmware for.
@@ -74,12 +75,12 @@ class QemuSpec:
     args: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.firmware is not None and self.kernel is not None:
+        if self.firmware is not None and self.kernel is not None and self.system is None:
             raise ValueError("an emulated board has either 'firmware' or 'kernel'")
         if self.starts_payload and not self.tree:
             raise ValueError("an emulated board needs 'firmware', 'kernel', or a 'tree' for us")
-        if self.system is not None and (self.firmware is not None or self.tree is not None):
-            raise ValueError("'system' has no 'firmware' or 'tree' beside it")
+        if self.system is not None and self.tree is not None:
+            raise ValueError("'system' has no 'tree' beside it")
         if self.kernel is None and (self.initrd or (self.append and self.system is None)):
             raise ValueError("'initrd' and 'append' belong to a 'kernel'")
         if self.tree is not None and (self.kernel is not None or self.dtb is not None):

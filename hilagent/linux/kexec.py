@@ -66,15 +66,24 @@ class Loader:
     program: str
 
     def load(
-        self, image: str, initrd: str | None, cmdline: str, *, crash: bool, syscall: Syscall
+        self,
+        image: str,
+        initrd: str | None,
+        cmdline: str,
+        *,
+        crash: bool,
+        syscall: Syscall,
+        dtb: str | None = None,
     ) -> list[str]:
         """Return the command that loads."""
         if self.program == OURS:
             more = ["--initrd", initrd] if initrd else []
+            more += ["--dtb", dtb] if dtb else []
             argv = [OURS, "load", image, *more, "--cmdline", cmdline, "--syscall", syscall]
             return [*argv, "--crash"] if crash else argv
         how = "-s" if syscall == "file" else "-c"
         more = [f"--initrd={initrd}"] if initrd else []
+        more += [f"--dtb={dtb}"] if dtb else []
         return [TOOLS, how, "-p" if crash else "-l", image, *more, f"--command-line={cmdline}"]
 
     def unload(self, *, crash: bool) -> list[str]:

@@ -137,6 +137,7 @@ class System:
         crash: bool = False,
         syscall: kexec.Syscall = "file",
         retained: int = 0,
+        dtb: bytes = b"",
         progress: Progress = silent,
     ) -> tuple[int, int] | None:
         """Load the next kernel (or the crash kernel), uploading what isn't there yet.
@@ -144,6 +145,7 @@ class System:
         Args:
             retained: how many bytes at the end of ``initrd`` this kernel may have retained of
                 its own; then they aren't sent.
+            dtb: a device tree instead of this kernel's own; kexec_load(2) alone takes one.
             progress: told about the bytes of each upload.
 
         Returns the physical addresses of its first and last byte, None where nobody says.
@@ -165,7 +167,10 @@ class System:
 
         there = place(image, "image", 0)
         root = place(initrd, "initrd", retained) if initrd else None
-        argv = self._program(deadline).load(there, root, cmdline, crash=crash, syscall=syscall)
+        tree = place(dtb, "dtb", 0) if dtb else None
+        argv = self._program(deadline).load(
+            there, root, cmdline, crash=crash, syscall=syscall, dtb=tree
+        )
         last_s = max((line.at_s for line in self.dmesg(deadline)), default=-1.0)
         call = f"loading the {kind} kernel by {kexec.CALLS[syscall]}"
         done = self.connection.run(argv, deadline=deadline, doing=call)

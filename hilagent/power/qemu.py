@@ -197,7 +197,12 @@ class QemuPower:
                     hint=f"apt install {firmware.package}",
                 )
             tree = ("-dtb", spec.dtb) if spec.dtb else ()
-            return (f"-{firmware.start}", firmware.path, *tree)
+            behind = self._system() if spec.kernel else tree
+            return (f"-{firmware.start}", firmware.path, *behind)
+        return self._system()
+
+    def _system(self) -> Sequence[str]:
+        spec = self._spec
         files = (("-kernel", spec.kernel), ("-initrd", spec.initrd), ("-dtb", spec.dtb))
         for option, path in files:
             if path and not Path(path).is_file():

@@ -14,7 +14,7 @@ that tree: results of another run, or torn ones, are none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hilagent.session.settings import Settings
 
 FDT = "/sys/firmware/fdt"
+_FILES = (FDT, "/proc/iomem", *(f"/sys/firmware/acpi/tables/{name}" for name in ("APIC", "FACP")))
 JOB_S, EMPTY_S = 20.0, 10.0
 """What a batch may take: each job, as slow as an emulator is, and the rest."""
 _ASK_S, _PACE_S, _LATE_S = 20.0, 0.5, 1.0
@@ -101,12 +102,14 @@ class Trips:
             raise errors.StateError("the board is somewhere between two systems")
         self._system = None
         before = system.boot_id(Deadline.after(_ASK_S))
-        bundle = self._bundle(system, batch, vectors, run_id)
+        found = files.read(system.connection, _FILES, Deadline.after(_ASK_S))
+        bundle = self._bundle(system, found, batch, vectors, run_id)
         rootfs = self._bench.prepare(self._boot).initrd()  # at its end; our kernel retained it
         with self._journal.step("kexec the payload, with a batch") as share:
             self._own.kexec(
-                system, self._image, bundle, progress=parts(share), retained=len(rootfs)
-            )
+                system, self._image, bundle, progress=parts(share), retained=len(rootfs),
+                dtb=_payloads_tree(found),
+            )  # fmt: skip
         began_s = SYSTEM.now_s()
         with self._journal.step(f"wait for {self._boot}, with the results"):
             system = self._arrival(run_id, before, self._deadline(batch))
@@ -123,16 +126,22 @@ class Trips:
         work_s = EMPTY_S + JOB_S * batch.jobs
         return Deadline.after(KEXEC_S + work_s + spec.boot_timeout_s + spec.ssh.timeout_s)
 
-    def _bundle(self, system: System, batch: Batch, vectors: bytes, run_id: str) -> bytes:
+    def _bundle(
+        self,
+        system: System,
+        found: Mapping[str, bytes],
+        batch: Batch,
+        vectors: bytes,
+        run_id: str,
+    ) -> bytes:
         from hilagent.deploy import bundle, devicetree
         from hilagent.link import wire
-        from hilagent.linux import files, memory
+        from hilagent.linux import memory
         from hilagent.payload.handover import next_tree
         from hilagent.payload.places import Range, Sizes
 
         built = self._bench.prepare(self._boot)
         image, rootfs = built.kernel.image.read_bytes(), built.initrd()
-        found = files.read(system.connection, [FDT, memory.IOMEM], Deadline.after(_ASK_S))
         tree = devicetree.parse(found.get(FDT, b""))
         cargo = _cargo(tree, system.dmesg(Deadline.after(_ASK_S)))
         sizes = Sizes(_word(image, _IMAGE_SIZE_AT), _word(image, _TEXT_OFFSET_AT), len(rootfs),
@@ -207,8 +216,12 @@ class Trips:
 
 
 def trips_of(settings: Settings, journal: Journal, own: OwnSystem, bench: LinuxBench) -> Trips:
-    """Return the trips of a run: by its first kernel, or by ours."""
+    """Return the trips of a run: by the first kernel that was asked for; else by that which an
+    emulated board boots itself, or by ours."""
+    qemu = settings.board.qemu
     boot = settings.boots[0] if settings.boots else Boot()
+    if qemu is not None and qemu.system is not None and not settings.request.kernels:
+        boot = Boot(qemu.system)
     return Trips(settings.board, journal, own, bench, boot)
 
 
@@ -218,6 +231,23 @@ def refuse_kernels(board: Board) -> None:
         raise errors.Unsupported(
             f"{board.name} has no console: kernels themselves are not tested by SSH alone"
         )
+
+
+def _payloads_tree(found: Mapping[str, bytes]) -> bytes:
+    """Return the tree that the payload gets; empty for the running kernel's own, which does.
+
+    Raises:
+        errors.PreconditionError: nothing says which CPUs there are.
+    """
+    from hilagent.deploy import devicetree
+    from hilagent.linux import acpi, memory
+
+    tree = devicetree.parse(found.get(FDT, b""))
+    if not acpi.lacks(tree):
+        return b""
+    madt, fadt = found.get(acpi.MADT, b""), found.get(acpi.FADT, b"")
+    ram = memory.ram(found.get(memory.IOMEM, b""))
+    return devicetree.build(acpi.completed(tree, madt, fadt, ram))
 
 
 def _cargo(tree: Tree, log: Sequence[KernelLine]) -> Cargo:

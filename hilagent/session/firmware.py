@@ -32,7 +32,7 @@ def with_firmware(board: Board, journal: Journal) -> Board:
         journal.write("facts", qemu=emulator.version(board.qemu.binary))
     if board.qemu is not None and board.qemu.system is not None:
         with journal.step(f"build {board.name}'s own system") as share:
-            return system.at_hand(board, progress=lambda done, total, _: parts(share)(done, total))
+            board = system.at_hand(board, progress=lambda done, total, _: parts(share)(done, total))
     if board.qemu is None or board.qemu.firmware is None or not board.qemu.firmware.foreign:
         return board
     with journal.step(f"get {board.qemu.firmware.package}") as share:

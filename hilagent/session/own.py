@@ -105,18 +105,19 @@ class OwnSystem:
         *,
         progress: Progress,
         retained: int = 0,
+        dtb: bytes = b"",
     ) -> Line:
         """Start ``image``; return the line on which it will say its first word.
 
         Args:
-            retained: see `hilagent.linux.system.System.kexec_load`.
+            retained, dtb: see `hilagent.linux.system.System.kexec_load`.
 
         Raises:
             errors.LabError: the upload failed, or the kernel doesn't take it.
             errors.PreconditionError: it takes none, or none of ours: no kexec, lockdown.
         """
         try:
-            self._load(system, image, initrd, cmdline, progress, retained)
+            self._load(system, image, initrd, cmdline, progress, retained, dtb)
         except errors.Unsupported as exc:
             raise errors.PreconditionError(
                 f"the board's own system can't start another kernel: {exc.message}", hint=exc.hint
@@ -134,6 +135,7 @@ class OwnSystem:
         cmdline: str,
         progress: Progress,
         retained: int,
+        dtb: bytes,
     ) -> None:
         """Load by kexec_file_load; by kexec_load where the kernel lacks that."""
         from hilagent.linux.kexec import NoSuchCall
@@ -141,13 +143,15 @@ class OwnSystem:
         def load(syscall: Syscall) -> None:
             system.kexec_load(
                 image, initrd=initrd or None, cmdline=cmdline, deadline=deadline,
-                syscall=syscall, progress=progress, retained=retained,
+                syscall=syscall, progress=progress, retained=retained, dtb=dtb,
             )  # fmt: skip
 
         deadline = Deadline.after(_LOAD_S)
         try:
-            load("file")
+            load("load" if dtb else "file")
         except NoSuchCall:
+            if dtb:
+                raise
             load("load")
 
 

@@ -227,7 +227,7 @@ def test_a_field_that_is_unknown_missing_double_or_out_of_range_is_an_error(tmp_
         ("qemu: {append: quiet}", "qemu: 'initrd' and 'append' belong to a 'kernel'"),
         ("os: {ssh: {via: qemu}}", "'uboot' and 'os' exclude each other"),
         ("console: {kind: none}", "a board without a console needs 'os' and 'linux'"),
-        ("qemu: {system: patched}", "qemu: 'system' has no 'firmware' or 'tree' beside it"),
+        ("qemu: {system: patched, tree: a.dts}", "qemu: 'system' has no 'tree' beside it"),
     ],
 )
 def test_what_does_not_fit_together_is_an_error(tmp_path: Path, block: str, said: str) -> None:

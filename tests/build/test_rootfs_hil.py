@@ -52,6 +52,7 @@ def test_without_kvm_hilkvm_says_so(machine: Booted) -> None:
     [
         ((), 2, "hilkexec load IMAGE"),
         (("load", "/init", "--sideways"), 2, "hilkexec load IMAGE"),
+        (("load", "/init", "--dtb", "/init"), 2, "hilkexec load IMAGE"),
         (("load", "/nothing"), 1, "/nothing: No such file or directory"),
         (("load", "/init"), 1, "kexec_file_load: "),
         (("load", "/init", "--syscall", "load"), 1, "/init: Invalid argument"),

@@ -107,6 +107,21 @@ def test_an_emulator_that_is_no_emulator_does_not_hold_us_up(
     assert power.state() is False
 
 
+def test_a_uefi_starts_the_system_that_is_named_beside_it(
+    tmp_path: Path, firmware: QemuSpec
+) -> None:
+    kernel = tmp_path / "Image"
+    kernel.write_bytes(b"\0")
+    spec = dataclasses.replace(
+        firmware, binary="sh", system="debian", kernel=str(kernel), append="acpi=force"
+    )
+    assert firmware.firmware is not None
+    argv = QemuPower(spec).argv()
+    at = argv.index("-bios")
+    assert argv[at:] == ["-bios", firmware.firmware.path, "-kernel", str(kernel), "-append",
+                         "acpi=force"]  # fmt: skip
+
+
 @pytest.mark.parametrize("serial", [True, False])
 def test_a_board_without_a_console_gets_no_serial_line(
     tmp_path: Path, firmware: QemuSpec, serial: bool

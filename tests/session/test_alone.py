@@ -27,7 +27,7 @@ from hilagent.session.own import OwnSystem
 from hilagent.testing.ssh import SshServer
 from hilagent.transport import known
 from hilagent.transport.ssh_target import Target
-from tests.linux import fake_board
+from tests.linux import fake_board, test_acpi
 from tests.payload import tripping
 from tests.session.test_linux import Bench, Switch
 from tests.session.test_own import BOOT_ID, board_of
@@ -51,6 +51,7 @@ def tree() -> Tree:
     root.children = [
         Node("memory@40000000", {"device_type": b"memory\0", "reg": reg}),
         Node("chosen"),
+        Node("cpus"),
     ]
     return Tree(root, [(0x44000000, 0x1000)])
 
@@ -69,7 +70,7 @@ class Board:
     Attributes:
         changes: what becomes of the results on their way.
         comes: whether the next kernel does.
-        bundles: what was brought along.
+        bundles: what was brought along; dtbs: the payload's tree, empty for the kernel's.
     """
 
     root: Path
@@ -79,9 +80,13 @@ class Board:
     boots: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(2))
     trips: tripping.Trips = dataclasses.field(default_factory=tripping.Trips)
     bundles: list[bytes] = dataclasses.field(default_factory=list)
+    dtbs: list[bytes] = dataclasses.field(default_factory=list)
 
-    def kexec(self, _: object, image: bytes, initrd: bytes = b"", **__: Any) -> None:
+    def kexec(
+        self, _: object, image: bytes, initrd: bytes = b"", *, dtb: bytes = b"", **__: Any
+    ) -> None:
         self.bundles.append(initrd)
+        self.dtbs.append(dtb)
         members = bundle.unpack(initrd)
         jobs = members["jobs"]
         done = self.trips.done(jobs, members["vectors"])
@@ -325,6 +330,24 @@ def test_memory_that_is_taken_is_avoided(board: Board, lone: Lone) -> None:
     lone.go(asked())
     to = places(board.bundles[0])
     assert min(to["image"], to["rootfs"], to["dtb"]) >= 0x70000000
+
+
+def test_a_board_with_acpi_alone_gets_a_tree_for_the_payload(board: Board, lone: Lone) -> None:
+    stub = Tree(Node("", {}, [Node("chosen", {"linux,uefi-mmap-start": bytes(8)})]))
+    board.shows(devicetree.build(stub))
+    for name, raw in (("APIC", test_acpi.CPUS), ("FACP", test_acpi.fadt(1))):
+        (board.root / "sys/firmware/acpi/tables").mkdir(parents=True, exist_ok=True)
+        (board.root / "sys/firmware/acpi/tables" / name).write_bytes(raw)
+    assert lone.go(asked()).body(1) == b"four"
+    given = devicetree.parse(board.dtbs[0])
+    assert [each.name for each in given.root.children] == [
+        "chosen", "cpus", "psci", "memory@40000000",
+    ]  # fmt: skip
+    next_one = devicetree.parse(bundle.unpack(board.bundles[0])["dtb"])
+    assert [each.name for each in next_one.root.children] == ["chosen"], "it has ACPI itself"
+    chosen = next_one.node("/chosen")
+    assert chosen is not None
+    assert "linux,uefi-mmap-start" in chosen.props
 
 
 def test_memory_that_is_hidden_is_said(board: Board, lone: Lone) -> None:

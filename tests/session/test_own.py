@@ -114,6 +114,21 @@ def test_a_kernel_without_the_newer_call_is_asked_by_the_older(
     assert "--syscall load" in (root / "calls").read_text()
 
 
+def test_a_tree_of_ours_goes_by_the_call_that_takes_one(
+    server: SshServer, tmp_path: Path, root: Path
+) -> None:
+    with FarEnd() as far:
+        own = own_of(server, tmp_path, far.console)
+        own.kexec(own.reach(), IMAGE, progress=silent, dtb=b"a tree")
+    calls = (root / "calls").read_text()
+    assert f"--dtb {root}/run/hilagent/next-dtb --cmdline  --syscall load" in calls
+    assert (root / "run/hilagent/next-dtb").read_bytes() == b"a tree"
+    fake_board.refuses(root, "Function not implemented")
+    (root / BOOT_ID).write_text("9f2e6c9e-5c3d-4a5c-8f0e-000000000002\n")
+    with pytest.raises(errors.PreconditionError, match="kexec_load"):
+        own.kexec(own.reach(), IMAGE, progress=silent, dtb=b"a tree")
+
+
 def test_a_kernel_that_never_takes_another_is_the_labs(
     server: SshServer, tmp_path: Path, root: Path
 ) -> None:
