@@ -79,8 +79,14 @@ class Trips:
                 the payload has no EL2 there.
             errors.LabError: an empty batch did not come back.
         """
+        from hilagent.linux.facts import Entry
         from hilagent.payload.alone import Alone
 
+        if system.facts(Deadline.after(_ASK_S)).entry is Entry.EL1:
+            raise errors.PreconditionError(
+                "the board's own system was entered at EL1, so that the payload would be, too",
+                hint="firmware or boot loader gave EL2 away",
+            )
         self._system, self._image = system, image
         alone = Alone(self._go, run_id=run_id, cpus=self._board.cpus)
         with self._journal.step("there and back, with an empty batch"):

@@ -114,8 +114,13 @@ def test_a_payload_without_el2_is_a_precondition() -> None:
         alone(Trips(traits=dataclasses.replace(GOOD, entry_el=1)))
 
 
-def test_a_cpu_that_does_not_start_is_told_and_left_out() -> None:
-    trips = Trips(traits=Traits(cpus=2, sweep_s=0.1, bad_cpus=frozenset({1})))
+@pytest.mark.parametrize(
+    "traits",
+    [Traits(cpus=2, sweep_s=0.1, bad_cpus=frozenset({1})), Traits(cpus=1, sweep_s=0.1)],
+    ids=["broken", "not there"],
+)
+def test_a_cpu_that_does_not_start_is_told_and_left_out(traits: Traits) -> None:
+    trips = Trips(traits=traits)
     lone = alone(trips)
     with pytest.raises(errors.LabError, match="CPU 1 did not start"):
         lone.start_cpus()

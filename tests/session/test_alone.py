@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from hilagent import board as boards
 from hilagent import errors
 from hilagent.clock import Deadline
 from hilagent.deploy import bundle, devicetree
@@ -20,10 +21,11 @@ from hilagent.link import memory, wire
 from hilagent.payload.alone import Restarted, Vanished
 from hilagent.payload.batch import PROPERTY, Batch
 from hilagent.payload.places import Range
-from hilagent.session.alone import Trips
+from hilagent.session.alone import Trips, refuse_kernels, trips_of
 from hilagent.session.built import Built
 from hilagent.session.linux import Boot
 from hilagent.session.own import OwnSystem
+from hilagent.session.settings import Request, look_up
 from hilagent.testing.ssh import SshServer
 from hilagent.transport import known
 from hilagent.transport.ssh_target import Target
@@ -330,6 +332,36 @@ def test_memory_that_is_taken_is_avoided(board: Board, lone: Lone) -> None:
     lone.go(asked())
     to = places(board.bundles[0])
     assert min(to["image"], to["rootfs"], to["dtb"]) >= 0x70000000
+
+
+def test_a_system_that_has_no_el2_has_none_to_give(board: Board, lone: Lone) -> None:
+    log = fake_board.LOG.replace("started at EL2", "started at EL1")
+    (board.root / "log").write_text(log)
+    with pytest.raises(errors.PreconditionError, match="entered at EL1"):
+        lone.trips.payload(lone.own.reach(), IMAGE, lambda: 1)
+    assert board.bundles == []
+
+
+def test_kernels_are_not_tested_where_nobody_hears_them() -> None:
+    refuse_kernels(boards.load("qemu-virt"))
+    with pytest.raises(errors.Unsupported, match="qemu-virt-ssh has no console"):
+        refuse_kernels(boards.load("qemu-virt-ssh"))
+
+
+@pytest.mark.parametrize(
+    ("board", "kernels", "boot"),
+    [
+        ("qemu-virt-ssh-acpi", (), "debian"),
+        ("qemu-virt-ssh", (), "patched"),
+        ("qemu-virt-ssh-acpi", ("unpatched",), "unpatched"),
+    ],
+)
+def test_the_next_kernel_is_the_boards_own_unless_one_is_asked_for(
+    board: str, kernels: tuple[str, ...], boot: str
+) -> None:
+    settings = look_up(Request(board=board, kernels=kernels, vectors=("reference-stub",)))
+    nothing: Any = None
+    assert trips_of(settings, nothing, nothing, nothing)._boot.kernel == boot
 
 
 def test_a_board_with_acpi_alone_gets_a_tree_for_the_payload(board: Board, lone: Lone) -> None:
