@@ -40,7 +40,7 @@ FDT = "/sys/firmware/fdt"
 _FILES = (FDT, "/proc/iomem", *(f"/sys/firmware/acpi/tables/{name}" for name in ("APIC", "FACP")))
 JOB_S, EMPTY_S = 20.0, 10.0
 """What a batch may take: each job, as slow as an emulator is, and the rest."""
-_ASK_S, _PACE_S, _LATE_S = 20.0, 0.5, 1.0
+_ASK_S, _LOOK_S, _PACE_S, _LATE_S = 20.0, 20.0, 0.5, 1.0
 _BEGINS = "Booting Linux on physical CPU"
 _IMAGE_SIZE_AT, _TEXT_OFFSET_AT = 16, 8
 
@@ -168,14 +168,17 @@ class Trips:
         Raises:
             Restarted: another boot of another system answers.
             Vanished: nobody does; HostOverloaded: nor could anybody have.
+            errors.LabError: the board has no power any more.
         """
         from hilagent.payload.alone import Restarted, Vanished
 
         began_s = SYSTEM.now_s()
         why = "nobody answers by SSH"
         while not deadline.expired():
+            if self._bench.powered() is False:
+                raise errors.LabError("the board lost its power on the way")
             try:
-                found, boot_id = self._who(run_id, deadline)
+                found, boot_id = self._who(run_id, deadline.sooner(_LOOK_S))
             except errors.LabError as exc:
                 why = exc.message
             else:

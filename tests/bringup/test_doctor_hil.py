@@ -9,6 +9,7 @@ import pytest
 
 from hilagent import board
 from hilagent.build import firmware
+from tests import kernels
 from tests.fault import boards
 from tests.fault.harness import ran
 
@@ -24,6 +25,18 @@ def test_an_emulated_board_is_well(name: str, tmp_path: Path) -> None:
     assert not done.emulators
     for layer in ("memory", "characters", "device tree", "payload", "CPUs", "link"):
         assert f"ok      {layer}" in done.out
+
+
+def test_a_board_without_a_console_is_well(tmp_path: Path) -> None:
+    kernels.built()
+    done = ran(["doctor", "qemu-virt-ssh"], tmp_path)
+    assert done.code == 0, done.story()
+    assert "WELL  qemu-virt-ssh" in done.out
+    assert not done.emulators
+    for layer in ("SSH", "kexec", "EL2", "payload", "entry EL", "CPUs"):
+        assert f"ok      {layer}" in done.out
+    for layer in ("port", "UART", "link"):
+        assert f"-       {layer}" in done.out
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from hilagent.clock import Deadline
 from tests import kernels
 from tests.cli import same
 from tests.cli.test_alone import GIC
+from tests.fault.harness import started
+from tests.fault.test_alone import ARGV, under_way
 from tests.long.conftest import Tell
 
 BOARDS = ("qemu-virt-ssh", "qemu-virt-ssh-acpi")
@@ -49,3 +55,16 @@ def test_one_cpu_that_hangs_takes_the_board_with_it_and_is_accused(
     verdicts = {test["verdict"] for test in found["tests"]}
     assert verdicts == {"hang"}
     assert "twice from fresh boots" in found["tests"][0]["message"]
+
+
+def test_a_board_whose_power_fails_each_time_accuses_nobody(tmp_path: Path) -> None:
+    kernels.built()
+    with started(ARGV, tmp_path) as agent:
+        while agent.until(lambda: under_way(agent) and bool(agent.emulators()), Deadline.after(60)):
+            for pid in agent.emulators():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        done = agent.ended(60)
+    assert done.code == 125, done.story()
+    assert done.verdicts == {"INFRA"}, done.story()
+    assert "lost its power" in done.out + done.err, done.story()

@@ -282,6 +282,14 @@ def test_a_kernel_that_never_comes_accuses_nobody_by_itself(
         lone.trips._go(asked(), b"")
 
 
+def test_a_board_that_lost_its_power_is_not_waited_for(board: Board, lone: Lone) -> None:
+    board.comes = False
+    lone.bench.powered = lambda: False  # type: ignore[method-assign]
+    with pytest.raises(errors.LabError, match="lost its power") as caught:
+        lone.go(asked())
+    assert not isinstance(caught.value, Vanished)
+
+
 def test_its_own_system_has_another_key_at_the_same_address(board: Board, lone: Lone) -> None:
     other = Target(board.server.host, board.server.port, "root", board.server.key_file,
                    "own/rootfs", board.root / "pinned")  # fmt: skip
