@@ -75,6 +75,8 @@ class Trips:
             run_id: draws the number of a batch.
 
         Raises:
+            errors.Unsupported: the board has no PSCI: its CPUs could not be sent away, nor
+                could it be reset where it can't go on.
             errors.PreconditionError: its kernel doesn't let anybody start another one, or
                 the payload has no EL2 there.
             errors.LabError: an empty batch did not come back.
@@ -82,6 +84,11 @@ class Trips:
         from hilagent.linux.facts import Entry
         from hilagent.payload.alone import Alone
 
+        if self._board.payload.psci == "none":
+            raise errors.Unsupported(
+                f"{self._board.name} declares no PSCI: without a console the payload needs it, to"
+                " send CPUs away, and to reset the board"
+            )
         if system.facts(Deadline.after(_ASK_S)).entry is Entry.EL1:
             raise errors.PreconditionError(
                 "the board's own system was entered at EL1, so that the payload would be, too",
@@ -148,6 +155,8 @@ class Trips:
 
         built = self._bench.prepare(self._boot)
         image, rootfs = built.kernel.image.read_bytes(), built.initrd()
+        if _word(image, _IMAGE_SIZE_AT) < len(image):
+            raise errors.PreconditionError(f"{self._boot}: its Image doesn't say its size")
         tree = devicetree.parse(found.get(FDT, b""))
         cargo = _cargo(tree, system.dmesg(Deadline.after(_ASK_S)))
         sizes = Sizes(_word(image, _IMAGE_SIZE_AT), _word(image, _TEXT_OFFSET_AT), len(rootfs),
@@ -229,7 +238,8 @@ def trips_of(settings: Settings, journal: Journal, own: OwnSystem, bench: LinuxB
     emulated board boots itself, or by ours."""
     qemu = settings.board.qemu
     boot = settings.boots[0] if settings.boots else Boot()
-    if qemu is not None and qemu.system is not None and not settings.request.kernels:
+    asked = settings.request.kernels or settings.request.own
+    if qemu is not None and qemu.system is not None and not asked:
         boot = Boot(qemu.system)
     return Trips(settings.board, journal, own, bench, boot)
 
