@@ -3,13 +3,14 @@
 
 It is a cache: an SQLite file beside the runs that is made anew from their journals when it
 is missing, damaged or of another version, and brought up to date for every run whose
-journal has another size or time than when it was read. Where it can't be written it lives
-in memory.
+journal has another size or time than when it was read. Where it can't be written, or
+another process is at it, this one makes its own in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import sqlite3
@@ -26,7 +27,6 @@ from hilagent.result import RENDERINGS, Verdict
 T = TypeVar("T")
 NAME = ".history.sqlite"
 VERSION = 1
-_WAIT_S = 30.0
 _TABLES = """
 CREATE TABLE runs (
     folder TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -66,7 +66,8 @@ class Index:
 
     def __init__(self, runs: Path) -> None:
         self._runs = runs
-        self._db = _opened(runs / NAME)
+        self._lock = _locked(runs)
+        self._db = _opened(self._path)
         self._sure(self._update)
 
     def __enter__(self) -> Index:
@@ -74,6 +75,13 @@ class Index:
 
     def __exit__(self, *exc: object) -> None:
         self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    @property
+    def _path(self) -> Path | None:
+        """Where it is kept; None while another process has it."""
+        return self._runs / NAME if self._lock is not None else None
 
     def boards(self) -> list[str]:
         """Return the names of all boards that have runs."""
@@ -88,17 +96,19 @@ class Index:
         return self._sure(lambda: self._of(_text(board), last))
 
     def _sure(self, ask: Callable[[], T]) -> T:
-        """Return what is asked of the index; one that turns out to be no good is made anew."""
-        try:
-            return ask()
-        except (sqlite3.DatabaseError, ValueError, KeyError) as exc:
-            if "locked" in str(exc) or "busy" in str(exc):
-                path = self._runs / NAME
-                raise errors.LabError(f"{path}: {exc}", hint="try again later") from exc
-            self._db.close()
-            self._db = _fresh(self._runs / NAME)
-            self._update()
-            return ask()
+        """Return what is asked of the index; one that turns out to be no good is made anew.
+
+        If that doesn't go well, either (a full disk, say), it is made in memory.
+        """
+        for again in (self._path, None):
+            try:
+                return ask()
+            except (sqlite3.DatabaseError, ValueError, KeyError):
+                self._db.close()
+                self._db = _fresh(again)
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    self._update()
+        return ask()
 
     def _boards(self) -> list[str]:
         found = self._db.execute(
@@ -227,9 +237,25 @@ def _stat(path: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _locked(runs: Path) -> int | None:
+    """Return the lock of the index; None where another process has it, or none can be made."""
     try:
-        db = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
+        lock = os.open(runs / f"{NAME}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _opened(path: Path | None) -> sqlite3.Connection:
+    if path is None:
+        return _fresh(None)
+    try:
+        db = sqlite3.connect(path, isolation_level=None)
         try:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version == VERSION:
@@ -244,17 +270,19 @@ def _opened(path: Path) -> sqlite3.Connection:
     return _fresh(path)
 
 
-def _fresh(path: Path) -> sqlite3.Connection:
+def _fresh(path: Path | None) -> sqlite3.Connection:
     """Return an empty index in place of what is there; in memory where none can be kept."""
-    try:
-        new = path.with_name(f"{path.name}.{os.getpid()}")
-        new.unlink(missing_ok=True)
-        with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as db:
+    if path is not None:
+        try:
+            for each in (path, path.with_name(f"{path.name}-journal")):
+                each.unlink(missing_ok=True)
+            db = sqlite3.connect(path, isolation_level=None)
             db.executescript(_TABLES)
             db.execute(f"PRAGMA user_version = {VERSION}")
-        new.replace(path)
-        return sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
-    except (sqlite3.Error, OSError):
-        db = sqlite3.connect(":memory:", isolation_level=None)
-        db.executescript(_TABLES)
-        return db
+        except (sqlite3.Error, OSError):
+            pass
+        else:
+            return db
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.executescript(_TABLES)
+    return db

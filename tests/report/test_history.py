@@ -215,6 +215,32 @@ def test_where_no_index_can_be_kept_it_lives_in_memory(
     assert not (tmp_path / NAME).exists()
 
 
+def test_a_full_disk_costs_the_index_and_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted(tmp_path, a="..F")
+    real = Index._update
+    kept: list[bool] = []
+
+    def update(self: Index) -> None:
+        (_, _, path) = self._db.execute("PRAGMA database_list").fetchone()
+        kept.append(bool(path))
+        if path:
+            raise sqlite3.OperationalError("database or disk is full")
+        real(self)
+
+    monkeypatch.setattr(Index, "_update", update)
+    assert told(tmp_path)["a"].letters == "..F"
+    assert kept[-1] is False
+
+
+def test_while_another_process_is_at_it_the_journals_are_read(tmp_path: Path) -> None:
+    planted(tmp_path, a="..F")
+    with Index(tmp_path) as first:
+        assert told(tmp_path)["a"].letters == "..F"
+        assert len(first.of("rock")) == 3
+
+
 def test_two_at_once_do_each_other_no_harm(tmp_path: Path) -> None:
     planted(tmp_path, a=".F" * 100)
     code = (
