@@ -23,6 +23,16 @@ def test_the_suite_catches_all_of_them_in_time(tmp_path: Path, tell: Tell) -> No
     assert done.took_s < SUITE_S
 
 
+@pytest.mark.parametrize("name", ["qemu-raspi3b", "qemu-raspi4b", "qemu-zcu102", "qemu-imx8mp"])
+def test_the_suite_catches_all_of_them_on_other_boards(
+    tmp_path: Path, tell: Tell, name: str
+) -> None:
+    done = ran(["run", name, "--suite", "mutants"], tmp_path, limit_s=1800)
+    found = f"exit {done.code}, {done.took_s:.0f} s"
+    tell(f"suite mutants ({len(MUTANTS)}) on {name}", "exit 0", found)
+    assert done.code == 0, done.story()
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_run_of_its_own_accuses_it_and_says_why(tmp_path: Path, mutant: Mutant) -> None:
     board = ["run", "qemu-virt", "-o", "smp=2", "--suite", "dispatch", "--suite", "clobber"]
