@@ -153,6 +153,15 @@ def test_the_keyboard_reaches_every_control(browser: Browser, classes: Path) -> 
     assert len(reached) == wanted
 
 
+def test_what_says_the_same_is_told_once(browser: Browser, tmp_path: Path) -> None:
+    same = [Outcome(f"clobber[{n}]", Verdict.HANG, "does not come home") for n in range(6)]
+    page = Shown(browser, written(tmp_path / "run", *same, Outcome("a", Verdict.FAIL, "x"))).page
+    heads = page.locator("article.bad h3").all_inner_texts()
+    assert [head.split()[:2] for head in heads] == [["HANG", "clobber[0]"], ["FAIL", "a"]]
+    page.get_by_text("and 5 more that say the same").click()
+    assert page.locator("article.bad li:visible").count() == 5
+
+
 def test_a_cell_opens_its_evidence(browser: Browser, classes: Path) -> None:
     page = Shown(browser, classes).page
     cell = page.get_by_role("link", name="x19: changed against the contract")

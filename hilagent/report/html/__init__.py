@@ -27,6 +27,7 @@ def html(run: Run) -> str:
         ends=view.ends(run),
         suites=view.suites(run),
         tests=shown,
+        wrong=view.wrong(shown),
         counts=view.counts(run),
         maps=view.maps(run),
         matrices=view.matrices(run),

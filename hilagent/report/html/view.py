@@ -19,6 +19,7 @@ from . import picture
 
 _MOST_RANGES = 300
 _MOST_RINGS = 64
+_MOST_NOTES = 3
 _FACTS = (
     "board", "description", "soc", "emulated", "started_by", "place", "coordinator", "exporters",
     "cpu", "midr", "cpus", "cpus_started",
@@ -147,6 +148,17 @@ def tests(run: Run) -> list[Test]:
     return sorted(found, key=lambda test: SEVERITY.index(test.outcome.verdict))
 
 
+def wrong(found: Sequence[Test]) -> list[list[Test]]:
+    """Return the tests that a reader has to look at; those that say the same together."""
+    groups: dict[tuple[object, ...], list[Test]] = {}
+    for test in found:
+        if test.bad:
+            outcome = test.outcome
+            key = (outcome.verdict, outcome.times, outcome.message, outcome.findings)
+            groups.setdefault(key, []).append(test)
+    return list(groups.values())
+
+
 def counts(run: Run) -> list[tuple[Verdict, int]]:
     """Return how often each verdict was found."""
     found = Counter(outcome.verdict for outcome in outcomes(run))
@@ -195,7 +207,10 @@ def ends(run: Run) -> list[str]:
         said.append("It did not end by itself: it was killed, or its journal was cut.")
     if run.damaged or run.torn:
         said.append(f"{run.damaged + int(run.torn)} lines of its journal are damaged.")
-    said += [f"The lab: {r['text']}" for r in run.records if r["kind"] == "note" and r.get("blame")]
+    lab = [f"The lab: {r['text']}" for r in run.records if r["kind"] == "note" and r.get("blame")]
+    said += lab[:_MOST_NOTES]
+    if len(lab) > _MOST_NOTES:
+        said.append(f"and {len(lab) - _MOST_NOTES} more such notes, in the journal")
     return said
 
 
