@@ -25,7 +25,7 @@ from hilagent.errors import LabError
 KEEP_BYTES = 4 << 20
 """The least that is kept in memory; twice that is the most."""
 
-_RECORD = struct.Struct("<QQII")
+RECORD = struct.Struct("<QQII")
 RX, TX, GAP, OPENED, SEEN = range(5)
 
 
@@ -51,8 +51,8 @@ class Record(NamedTuple):
 def read_index(path: Path) -> Iterator[Record]:
     """Return the records of a ``console.idx``; a torn last one is left out."""
     data = path.read_bytes()
-    whole = len(data) - len(data) % _RECORD.size
-    return (Record(*fields) for fields in _RECORD.iter_unpack(data[:whole]))
+    whole = len(data) - len(data) % RECORD.size
+    return (Record(*fields) for fields in RECORD.iter_unpack(data[:whole]))
 
 
 class Tape:
@@ -136,7 +136,7 @@ class Tape:
         try:
             if chunk:
                 _write_all(self._files[direction], chunk)
-            _write_all(self._files[2], _RECORD.pack(time_ns, offset, direction, len(chunk)))
+            _write_all(self._files[2], RECORD.pack(time_ns, offset, direction, len(chunk)))
         except OSError as error:
             self.broken = error
 

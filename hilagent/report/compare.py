@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hilagent.journal import Run
-from hilagent.report.results import outcomes, scrubbed
+from hilagent.report.results import outcomes, scrubbed, tables
 from hilagent.report.subjects import span
 from hilagent.result import EXIT_ACCUSED, EXIT_LAB, EXIT_OK, Outcome, Verdict
 
@@ -143,8 +143,8 @@ def _about(record: Mapping[str, Any]) -> str:
 def _both(
     before: Run, after: Run, what: str
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    old = {_about(record): record for record in before.observations(what)}
-    for record in after.observations(what):
+    old = {_about(record): record for record in tables(before, what)}
+    for record in tables(after, what):
         if (about := _about(record)) in old:
             yield about, old[about], record
 
@@ -264,4 +264,4 @@ def as_json(diff: Diff) -> dict[str, Any]:
     ids = {"before": diff.before.facts.get("id"), "after": diff.after.facts.get("id")}
     out = {"schema": SCHEMA, "version": VERSION, **ids, "exit_code": diff.exit_code,
            **tests, **changes}  # fmt: skip
-    return scrubbed(out)  # type: ignore[no-any-return]
+    return scrubbed(out)

@@ -233,7 +233,7 @@ def as_json(board: str, entries: Sequence[Entry], pattern: str = "") -> dict[str
         "whole": _as_json(runs),
         "tests": [_as_json(each) for each in series(entries, pattern)],
     }  # fmt: skip
-    return scrubbed(out)  # type: ignore[no-any-return]
+    return scrubbed(out)
 
 
 def _as_json(each: Series) -> dict[str, Any]:

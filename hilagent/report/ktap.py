@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from hilagent.journal import Run
-from hilagent.report.results import outcomes, suite_of
+from hilagent.report.results import by_suite, outcomes
 from hilagent.result import RENDERINGS, Outcome
 from hilagent.text import scrub_line
 
@@ -24,9 +24,7 @@ def ktap(runs: Sequence[Run]) -> str:
     """Return the runs as KTAP; each is one test of the document."""
     lines = [HEAD, f"1..{len(runs)}"]
     for number, run in enumerate(runs, 1):
-        suites: dict[str, list[Outcome]] = {}
-        for outcome in outcomes(run):
-            suites.setdefault(suite_of(outcome.test) or "own", []).append(outcome)
+        suites = by_suite(run)
         body = [line for n, each in enumerate(suites.items(), 1) for line in _suite(n, *each)]
         name = _name(f"hilagent-{run.facts.get('board', 'unknown')}")
         lines += _indented([HEAD, f"# Subtest: {name}", f"1..{len(suites)}", *body])

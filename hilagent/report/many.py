@@ -23,8 +23,8 @@ from hilagent.journal import Run
 from hilagent.report import replace, write_page
 from hilagent.report import write as write_one
 from hilagent.report.junit import document, suite
+from hilagent.report.results import cut_short, scrubbed
 from hilagent.report.results import results as one_results
-from hilagent.report.results import scrubbed
 from hilagent.report.results import verdict as verdict_of
 from hilagent.report.summary import WIDTH, paint
 from hilagent.result import (
@@ -207,8 +207,7 @@ def _reason(run: Run, found: Verdict) -> str:
     for outcome in run.all_outcomes():
         if outcome.verdict is found:
             return f"{outcome.test}: {outcome.message}"
-    end = run.end or {}
-    return next((str(end[name]) for name in ("bug", "lab", "usage", "signal") if name in end), "")
+    return cut_short(run)
 
 
 def write(run_dir: Path) -> None:
@@ -247,7 +246,7 @@ def results(many: Many) -> dict[str, Any]:
         "counts": {v.value: counts.get(v.value, 0) for v in Verdict},
         "boards": [_result(board) for board in many.boards],
     }
-    return scrubbed(out)  # type: ignore[no-any-return]
+    return scrubbed(out)
 
 
 def _result(board: BoardRun) -> dict[str, Any]:

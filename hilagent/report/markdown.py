@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from hilagent.journal import Run
-from hilagent.report.results import outcomes, suite_of, verdict
+from hilagent.report.results import by_suite, outcomes, verdict
 from hilagent.result import Outcome, Verdict
 from hilagent.text import scrub_line
 
@@ -50,9 +50,9 @@ def _run(run: Run) -> Iterator[str]:
 
 
 def _suites(run: Run) -> Iterator[str]:
-    counts: dict[str, Counter[Verdict]] = {}
-    for outcome in outcomes(run):
-        counts.setdefault(suite_of(outcome.test) or "own", Counter())[outcome.verdict] += 1
+    counts = {
+        name: Counter(each.verdict for each in found) for name, found in by_suite(run).items()
+    }
     shown = [each for each in Verdict if any(found[each] for found in counts.values())]
     yield f"| suite | {' | '.join(each.value for each in shown)} |"
     yield f"|---|{'---:|' * len(shown)}"

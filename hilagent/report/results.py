@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from hilagent import journal, result
 from hilagent.journal import Run
 from hilagent.text import scrub
 
+T = TypeVar("T")
 SCHEMA = "hilagent-results"
 VERSION = 1
 REPORTS = ("junit.xml", "report.html", "results.json")
-_CUT_SHORT = ("bug", "lab", "usage", "signal")
+CUT_SHORT = ("bug", "lab", "usage", "signal")
+"""What an ``end`` record says of a run that did not end by itself, the gravest first."""
 
 
 def schema() -> str:
@@ -49,7 +51,7 @@ def results(run: Run) -> dict[str, Any]:
         "legs": [_table(record) for record in run.observations("leg")],
         "files": files(run),
     }
-    return scrubbed(out)  # type: ignore[no-any-return]
+    return scrubbed(out)
 
 
 def verdict(run: Run) -> result.Verdict:
@@ -79,7 +81,7 @@ def outcomes(run: Run) -> list[result.Outcome]:
     """
     found = run.all_outcomes()
     whole = verdict(run)
-    told = found and run.end is not None and not any(name in run.end for name in _CUT_SHORT)
+    told = found and run.end is not None and not any(name in run.end for name in CUT_SHORT)
     if told or whole in {outcome.verdict for outcome in found}:
         return found
     return [*found, result.Outcome("run", whole, why(run))]
@@ -87,11 +89,29 @@ def outcomes(run: Run) -> list[result.Outcome]:
 
 def why(run: Run) -> str:
     """Return how a run ended that didn't by itself, or judged nothing; in a sentence."""
-    end = run.end
-    if end is None:
+    if run.end is None:
         return "it was killed, or its journal was cut"
-    said = next((str(end[name]) for name in _CUT_SHORT if name in end), "")
-    return said or "nothing passed"
+    return cut_short(run) or "nothing passed"
+
+
+def cut_short(run: Run) -> str:
+    """Return what its ``end`` record says of a run that was cut short; empty if it wasn't."""
+    end = run.end or {}
+    return next((str(end[name]) for name in CUT_SHORT if name in end), "")
+
+
+def tables(run: Run, what: str) -> list[dict[str, Any]]:
+    """Return the tables of what was under test, not those of the suite's own mutants."""
+    chosen = run.facts.get("vectors", [])
+    return [record for record in run.observations(what) if record.get("subject") in chosen]
+
+
+def by_suite(run: Run) -> dict[str, list[result.Outcome]]:
+    """Return the outcomes of each suite, in the order of the plan; ``own``: a user's tests."""
+    found: dict[str, list[result.Outcome]] = {}
+    for outcome in outcomes(run):
+        found.setdefault(suite_of(outcome.test) or "own", []).append(outcome)
+    return found
 
 
 def suite_of(test: str) -> str:
@@ -117,12 +137,16 @@ def _table(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in {"kind", "t", "what"}}
 
 
-def scrubbed(value: Any) -> Any:
+def scrubbed(value: T) -> T:
     """Return ``value`` with every string in it scrubbed: much of it came from a board."""
+    return cast("T", _scrubbed(value))
+
+
+def _scrubbed(value: object) -> object:
     if isinstance(value, str):
         return scrub(value)
     if isinstance(value, dict):
-        return {scrub(key): scrubbed(item) for key, item in value.items()}
+        return {scrub(key): _scrubbed(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [scrubbed(item) for item in value]
+        return [_scrubbed(item) for item in value]
     return value

@@ -81,7 +81,7 @@ def results(run: Run) -> dict[str, Any]:
             for each in rounds(run)
         ],
     }
-    return scrubbed(out)  # type: ignore[no-any-return]
+    return scrubbed(out)
 
 
 def summary(run: Run, *, colour: bool = False) -> str:

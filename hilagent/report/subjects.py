@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hilagent.journal import Run
+from hilagent.report.results import tables
 from hilagent.text import scrub_line
 
 WIDTH = 80
@@ -33,10 +34,7 @@ def sections(run: Run) -> Iterator[str]:
 
 def code(run: Run) -> Iterator[str]:
     """Return for each subject what may change, can and did; none for a run without."""
-    chosen = run.facts.get("vectors", [])
-    for record in run.observations("code"):
-        if record.get("subject") not in chosen:
-            continue
+    for record in tables(run, "code"):
         name = short(str(record.get("subject")))
         lines = [f"Code      {name}", f"  {'':<17} {_columns(_COLUMNS)}".rstrip()]
         for row in record.get("rows", []):

@@ -13,7 +13,7 @@ from typing import Any
 
 from hilagent.journal import Run
 from hilagent.report import kernels, subjects
-from hilagent.report.results import verdict
+from hilagent.report.results import CUT_SHORT, tables, verdict
 from hilagent.result import Outcome, Verdict
 from hilagent.text import scrub, scrub_line
 
@@ -78,7 +78,7 @@ def _placed(run: Run) -> Iterator[str]:
 def _about(run: Run) -> str:
     """Return what was under test: an ABI on some vectors, unless only kernels were."""
     vectors = ", ".join(str(v) for v in run.facts.get("vectors", []))
-    only_kernels = kernels.names(run) and not _tables(run, "dispatch")
+    only_kernels = kernels.names(run) and not tables(run, "dispatch")
     abi = str(run.facts.get("abi", ""))
     return "" if only_kernels else f"{abi} on {vectors}" if vectors else abi
 
@@ -124,7 +124,7 @@ def _troubles(run: Run, colour: bool) -> Iterator[str]:
         more = f" ({len(blamed) - 1} more in the journal)" if len(blamed) > 1 else ""
         yield wrap(f"The lab: {blamed[0]}{more}", "")
     end = run.end or {}
-    for name in ("signal", "usage", "lab", "bug"):
+    for name in CUT_SHORT:
         if end.get(name):
             yield wrap(f"The run was cut short ({name}): {end[name]}", "")
     if run.end is None:
@@ -146,12 +146,6 @@ def _finding_lines(outcome: Outcome) -> Iterator[str]:
         yield f"    and {len(outcome.findings) - 3} more"
 
 
-def _tables(run: Run, what: str) -> list[dict[str, Any]]:
-    """Return the tables of what was under test, not those of the suite's own mutants."""
-    chosen = run.facts.get("vectors", [])
-    return [record for record in run.observations(what) if record.get("subject") in chosen]
-
-
 def _evidence_lines(outcome: Outcome) -> Iterator[str]:
     """Return the registers of the first exchange that shows it."""
     lines = outcome.details.splitlines()
@@ -163,7 +157,7 @@ def _evidence_lines(outcome: Outcome) -> Iterator[str]:
 
 
 def _dispatch(run: Run) -> Iterator[str]:
-    for record in _tables(run, "dispatch"):
+    for record in tables(run, "dispatch"):
         ranges = record.get("ranges", [])
         by = "by x0, " if record.get("selector") == "x0" else ""
         subject = subjects.short(str(record.get("subject")))
@@ -183,7 +177,7 @@ def _dispatch(run: Run) -> Iterator[str]:
 
 def _clobber(run: Run, colour: bool) -> Iterator[str]:
     del colour
-    for record in _tables(run, "clobber"):
+    for record in tables(run, "clobber"):
         registers = [str(name) for name in record.get("registers", [])]
         general = [name for name in registers if name.startswith("x")]
         others = [name for name in registers if not name.startswith("x")]

@@ -116,7 +116,7 @@ def test_a_test_that_fails_of_less_is_no_worse(tmp_path: Path) -> None:
 
 
 def observed(folder: Path, ranges: list[Any], cells: str, ready_s: float, **facts: object) -> Any:
-    facts.setdefault("emulated", False)
+    facts = {"emulated": False, "vectors": ["vmlinux:a"], **facts}
 
     def more(log: Journal) -> None:
         about = {"subject": "vmlinux:a", "server": "hyp-stub", "origin": "EL1h"}

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -20,7 +20,8 @@ from hilagent.result import Outcome, Verdict
 from tests.report import made
 from tests.report.test_many import child, parent
 
-SCHEMES = ("light", "dark")
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
 def launched(driver: Playwright) -> Browser:
@@ -41,10 +42,10 @@ def browser() -> Iterator[Browser]:
 class Shown:
     """A page, and everything that it did which it must not."""
 
-    def __init__(self, browser: Browser, path: Path, scheme: str = "light") -> None:
+    def __init__(self, browser: Browser, path: Path, scheme: Scheme = "light") -> None:
         self.path = path
         self.wrong: list[str] = []
-        self.page: Page = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
+        self.page: Page = browser.new_page(color_scheme=scheme)
         self.page.on("console", lambda message: self.wrong.append(message.text))
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", lambda request: self._asked(request.url))
@@ -77,7 +78,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_it_asks_for_nothing_breaks_nothing_and_everyone_can_read_it(
-    browser: Browser, classes: Path, scheme: str
+    browser: Browser, classes: Path, scheme: Scheme
 ) -> None:
     shown = Shown(browser, classes, scheme)
     assert shown.accessible() == []
@@ -151,6 +152,36 @@ def test_the_keyboard_reaches_every_control(browser: Browser, classes: Path) -> 
         reached.add(number)
     assert wanted > 50
     assert len(reached) == wanted
+
+
+def test_on_paper_everything_is_open_and_nothing_scrolls(browser: Browser, classes: Path) -> None:
+    page = Shown(browser, classes).page
+    assert page.locator("details:not([open])").count() > 0
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert not page.locator("nav").is_visible()
+    hidden = page.evaluate("""() => [...document.querySelectorAll('.log, .scroll, .wrong')]
+        .filter(e => e.scrollHeight > e.clientHeight + 1).length""")
+    assert hidden == 0
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_it_says_how_to_do_it_again_and_with_what(browser: Browser, tmp_path: Path) -> None:
+    kernel = {"kernel patched": {"release": "6.12", "image": "fa16b75a"}}
+    facts = {"command": ["hilagent", "run", "a b"], "payload_build_id": "56f538af", **kernel}
+    page = Shown(browser, written(tmp_path / "run", Outcome("a", Verdict.PASS), other=facts)).page
+    assert page.locator("#environment ~ pre").inner_text() == "hilagent run 'a b'"
+    said = page.locator(".facts").inner_text()
+    for value in ("6.12", "fa16b75a", "56f538af", "iss-2015", "lab"):
+        assert value in said
+
+
+def test_a_crash_that_is_cut_out_of_the_log_is_counted(browser: Browser, tmp_path: Path) -> None:
+    said = [(0.1 * n, made.PANIC + b"x" * 70_000 + b"\r\n") for n in range(60)]
+    page = Shown(browser, written(tmp_path / "run", Outcome("a", Verdict.PASS), said=said)).page
+    assert "Something died on 60 lines" in page.locator("main").inner_text()
+    assert page.locator(".log .crash").count() < 60
 
 
 def test_what_says_the_same_is_told_once(browser: Browser, tmp_path: Path) -> None:
@@ -238,7 +269,7 @@ def test_a_run_without_anything_says_so(browser: Browser, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_twenty_boards_on_a_page(browser: Browser, tmp_path: Path, scheme: str) -> None:
+def test_twenty_boards_on_a_page(browser: Browser, tmp_path: Path, scheme: Scheme) -> None:
     names = [f"board-{n:02}" for n in range(20)]
     folder = tmp_path / "all"
     verdicts = [list(Verdict)[n % len(Verdict)] for n in range(20)]

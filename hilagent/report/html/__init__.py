@@ -60,14 +60,16 @@ def _console(run: Run, shown: list[view.Test]) -> dict[str, Any]:
     try:
         size = raw.stat().st_size
     except OSError:
-        return {"rows": [], "lines": {}, "dead": [], "log_bytes": 0}
+        return {"rows": [], "lines": {}, "dead": [], "died": 0, "log_bytes": 0}
     wanted = [places[test.number] for test in shown if test.bad and test.number in places]
-    parts = log.windows(size, [*wanted, *log.crashes(raw)])
-    rows = list(log.rows(raw, index, parts, began_ns))
+    died = log.crashes(raw)
+    rows = list(log.rows(raw, index, log.windows(size, [*wanted, *died]), began_ns))
+    dead = [number for number, row in enumerate(rows) if row.kind == "crash"]
     return {
         "rows": rows,
         "lines": _lines(rows, places),
-        "dead": [n for n, row in enumerate(rows) if row.kind == "crash"],
+        "dead": dead,
+        "died": max(len(dead), len(died)),
         "log_bytes": size,
     }
 

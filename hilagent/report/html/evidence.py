@@ -8,12 +8,12 @@ from typing import Any
 
 from hilagent.journal import Run
 from hilagent.probe import esr, names
+from hilagent.report.results import tables
 
 from .view import Proof, Row
 
-_OTHERS: Mapping[str, Sequence[str]] = {
-    "SP": ("SP",), "SP0": ("SP_EL0",), "NZCV": ("PSTATE",), "DAIF": ("PSTATE",),
-}  # fmt: skip
+_SUITES = frozenset({"dispatch", "clobber", "direct"})
+"""Whose findings are of the vectors under test."""
 
 
 def row(
@@ -43,13 +43,18 @@ def row(
                 static=_of(code.get("code"), name, "can change it", "can't change it"),
                 before=before,
                 after=after,
-                said=[text for what, text in breaches if _column(what) == name],
+                said=[text for what, text in breaches if _column(what) == name and cell in "XL"],
             )
         )
-    issued = (found or {}).get("before", {})
-    call = f"hvc #{issued['imm']:#x} on CPU {found['cpu']}" if found else ""
     value = int((found or {}).get("after", {}).get("esr", 0))
-    return Row(hcall, number, proofs, call, _esr(value) if value else [])
+    return Row(hcall, proofs, _call(found), _esr(value) if value else [])
+
+
+def _call(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    where = f" on CPU {found['cpu']}" if "cpu" in found else ", with VBAR_EL2 the table itself"
+    return f"hvc #{found['before']['imm']:#x}{where}"
 
 
 def _esr(value: int) -> list[tuple[str, str]]:
@@ -116,46 +121,57 @@ def _hex(value: object) -> str:
 
 def exchange(run: Run, record: Mapping[str, Any], hcall: str) -> Mapping[str, Any] | None:
     """Return what went in and what came home of one call: first of one that went wrong."""
-    subject = record.get("subject")
+    subject, origins = record.get("subject"), _origins(record)
     for each in run.observations("sweep"):
         swept = each.get("swept", {})
-        origins = str(record.get("origin")).split(", ")
         if each.get("subject") != subject or names.origin(swept["origin"]) not in origins:
             continue
         for pair in swept.get("frames", {}).values():
-            if _named(run, record, pair["before"]["imm"]) == hcall:
+            if _named(run, record, pair["before"]) == hcall:
                 return {**pair, "cpu": swept["cpu"]}
     for each in run.observations("direct"):
         if each.get("subject") == subject and each.get("hcall") == hcall and each.get("done"):
-            return {**each["done"], "cpu": each["done"].get("cpu", 0)}
+            return dict(each["done"])
     return None
 
 
-def _named(run: Run, record: Mapping[str, Any], immediate: int) -> str:
-    """Return which hcall an immediate is, by the dispatch map of the same subject."""
-    for each in run.observations("dispatch"):
-        if (each.get("subject"), each.get("origin")) == (record["subject"], record["origin"]):
+def _origins(record: Mapping[str, Any]) -> set[str]:
+    """Return where the calls of a table came from: vectors may serve several."""
+    return set(str(record.get("origin")).split(", "))
+
+
+def _named(run: Run, record: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """Return which hcall was issued, by the dispatch map of the same subject."""
+    for each in tables(run, "dispatch"):
+        if each.get("subject") == record["subject"] and _origins(each) & _origins(record):
+            number = before["x"][0] if each.get("selector") == "x0" else before["imm"]
             for first, last, hcall, *_ in each.get("ranges", []):
-                if first <= immediate <= last:
+                if first <= number and (number <= last or last < 0):
                     return str(hcall)
     return ""
 
 
 def _code(run: Run, record: Mapping[str, Any], hcall: str) -> Mapping[str, Any]:
     """Return what contract and code say of an hcall's registers."""
-    for each in run.observations("code"):
-        if each.get("subject") == record.get("subject"):
-            for row in each.get("rows", []):
-                if row.get("hcall") == hcall:
-                    return row  # type: ignore[no-any-return]
-    return {}
+    rows = [
+        row
+        for each in tables(run, "code")
+        if each.get("subject") == record.get("subject")
+        for row in each.get("rows", [])
+        if row.get("hcall") == hcall
+    ]
+    return rows[0] if rows else {}
 
 
 def _breaches(run: Run, record: Mapping[str, Any], hcall: str) -> list[tuple[str, str]]:
-    """Return (register, text) of each finding on this hcall, from this subject's server."""
+    """Return (register, text) of each finding on this hcall of this server's table.
+
+    A test is called ``SUITE[SERVER-HCALL-RULE]``; of a live kernel's nothing belongs here.
+    """
     out = []
     for outcome in run.all_outcomes():
-        if str(record.get("server")) in outcome.test:
+        suite, _, case = outcome.test.partition("[")
+        if suite in _SUITES and case.startswith(f"{record.get('server')}-"):
             out += [(each.what, text) for each, text in _texts(outcome.findings, hcall)]
     return list(dict.fromkeys(out))
 

@@ -8,11 +8,11 @@ crashes and bad results is shown. Nothing is read whole: a board may have said g
 from __future__ import annotations
 
 import mmap
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilagent.console.tape import RECORD, RX
 from hilagent.console.watch import CrashWatch, Kind
 from hilagent.link.frame import ConsoleText, Decoder, Packet
 from hilagent.text import scrub
@@ -24,8 +24,6 @@ _MOST_PLACES = 16
 _MOST_LINE = 2000
 _STEP = 1 << 20
 _PIECE_BYTES, _PIECE_NS = 512, 50_000_000
-_RECORD = struct.Struct("<QQII")
-_RX = 0
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,13 @@ class Index:
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError):  # there is none, or it is empty
             pass
-        self._count = len(self._data) // _RECORD.size
+        self._count = len(self._data) // RECORD.size
 
     def _received(self, number: int) -> tuple[int, int, int, int] | None:
         """Return (number, time, offset, size) of the first record of what was received."""
         for each in range(number, self._count):
-            time_ns, offset, direction, size = _RECORD.unpack_from(self._data, each * _RECORD.size)
-            if direction == _RX:
+            time_ns, offset, direction, size = RECORD.unpack_from(self._data, each * RECORD.size)
+            if direction == RX:
                 return each, time_ns, offset, size
         return None
 
@@ -92,8 +90,8 @@ class Index:
 
     def _end(self) -> int | None:
         for number in range(self._count - 1, -1, -1):
-            found = _RECORD.unpack_from(self._data, number * _RECORD.size)
-            if found[2] == _RX:
+            found = RECORD.unpack_from(self._data, number * RECORD.size)
+            if found[2] == RX:
                 return int(found[1] + found[3])
         return None
 

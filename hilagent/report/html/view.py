@@ -11,7 +11,7 @@ from typing import Any
 
 from hilagent.journal import Run
 from hilagent.probe import entry, received
-from hilagent.report.results import outcomes, suite_of, verdict
+from hilagent.report.results import CUT_SHORT, by_suite, outcomes, tables, verdict
 from hilagent.report.summary import immediates
 from hilagent.result import SEVERITY, Finding, Outcome, Verdict
 
@@ -45,7 +45,6 @@ class Test:
 
     number: int
     outcome: Outcome
-    suite: str
 
     @property
     def bad(self) -> bool:
@@ -58,7 +57,6 @@ class Map:
     """A dispatch map: what each immediate, or value of x0, did."""
 
     title: str
-    number: int
     image: str
     legend: Sequence[tuple[int, str, str]]
     rings: Sequence[tuple[int, int]]
@@ -88,7 +86,6 @@ class Row:
     """One hcall of a clobber matrix."""
 
     hcall: str
-    number: int
     proofs: Sequence[Proof]
     call: str
     esr: Sequence[tuple[str, str]]
@@ -144,7 +141,7 @@ class Rule:
 
 def tests(run: Run) -> list[Test]:
     """Return every test, the worst first, and else in the order of the plan."""
-    found = [Test(n, o, suite_of(o.test)) for n, o in enumerate(outcomes(run))]
+    found = [Test(n, o) for n, o in enumerate(outcomes(run))]
     return sorted(found, key=lambda test: SEVERITY.index(test.outcome.verdict))
 
 
@@ -167,10 +164,8 @@ def counts(run: Run) -> list[tuple[Verdict, int]]:
 
 def suites(run: Run) -> list[tuple[str, Counter[Verdict]]]:
     """Return how often each verdict was found in each suite, in the order of the plan."""
-    found: dict[str, Counter[Verdict]] = {}
-    for outcome in outcomes(run):
-        found.setdefault(suite_of(outcome.test) or "your own", Counter())[outcome.verdict] += 1
-    return list(found.items())
+    return [(name, Counter(each.verdict for each in found))
+            for name, found in by_suite(run).items()]  # fmt: skip
 
 
 def about(run: Run) -> str:
@@ -201,7 +196,7 @@ def blame(run: Run) -> str:
 
 def ends(run: Run) -> list[str]:
     """Return how the run ended, where it wasn't by itself."""
-    said = [f"{name}: {(run.end or {})[name]}" for name in ("signal", "usage", "lab", "bug")
+    said = [f"{name}: {(run.end or {})[name]}" for name in CUT_SHORT
             if (run.end or {}).get(name)]  # fmt: skip
     if run.end is None:
         said.append("It did not end by itself: it was killed, or its journal was cut.")
@@ -251,10 +246,10 @@ def findings(outcome: Outcome) -> Iterator[tuple[Finding, str]]:
 
 def maps(run: Run) -> list[Map]:
     """Return a dispatch map for each subject and origin."""
-    return [_map(record, number) for number, record in enumerate(run.observations("dispatch"))]
+    return [_map(record) for record in tables(run, "dispatch")]
 
 
-def _map(record: Mapping[str, Any], number: int) -> Map:
+def _map(record: Mapping[str, Any]) -> Map:
     ranges = [tuple(each) for each in record.get("ranges", [])]
     palette, legend, index = [_PAPER, _RED], [], dict[tuple[str, str], int]()
     cells = bytearray(picture.SIDE * picture.SIDE)
@@ -271,7 +266,6 @@ def _map(record: Mapping[str, Any], number: int) -> Map:
     by = "by x0" if record.get("selector") == "x0" else "by immediate"
     return Map(
         title=f"{record.get('subject')}, {by}, from {record.get('origin')}",
-        number=number,
         image=picture.uri(bytes(cells), palette),
         legend=[((n - 2) % len(_HUES), hcall, effect) for n, hcall, effect in legend],
         rings=[(first % 256, first // 256) for first, *_ in wrong[:_MOST_RINGS] if first < 65536],
@@ -297,7 +291,7 @@ def matrices(run: Run) -> list[Matrix]:
 
     out: list[Matrix] = []
     number = 0
-    for record in run.observations("clobber"):
+    for record in tables(run, "clobber"):
         registers = [str(name) for name in record.get("registers", [])]
         rows = []
         for row in record.get("rows", []):
