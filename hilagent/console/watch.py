@@ -123,8 +123,9 @@ _BANNER_FOLLOWS = re.compile(rb"(?:DRAM|CPU|SoC|Model|Board) *: |Trying to boot 
 _BANNER_LINES = 6
 
 
-def _suspect(text: bytes) -> bool:
-    return any(cue in text for cue in _CUES) and _TRIGGER.search(text) is not None
+def _sign(text: bytes) -> re.Match[bytes] | None:
+    """Return the first sign in ``text``."""
+    return _TRIGGER.search(text) if any(cue in text for cue in _CUES) else None
 
 
 class CrashWatch:
@@ -150,7 +151,7 @@ class CrashWatch:
             return []
         whole = self._line + chunk[:last]
         found: list[Crash] = []
-        if self._banner is not None or _suspect(whole):
+        if self._banner is not None or _sign(whole):
             found = self._judge_all(chunk[:last], at)
         self._line, self._at = chunk[last:][:MAX_LINE], at + last
         return found
@@ -175,7 +176,7 @@ class CrashWatch:
                 found.append(self._banner)
             if found or not self._banner_lines:
                 self._banner = None
-        if _suspect(line) and (match := _TRIGGER.search(line)):
+        if match := _sign(line):
             kind, what = next(
                 (kind, what)
                 for kind, what, pattern in _PATTERNS

@@ -15,8 +15,8 @@ comes may have hung, or have lost its network, and nobody can see which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NoReturn, Unpack
 
 from hilagent import errors
 from hilagent.link import wire
@@ -26,7 +26,7 @@ from .answers import Answers
 from .batch import Batch
 from .connect import check
 from .facts import Hello
-from .sweep import DEFAULT_SEED, SweepRequest
+from .sweep import HvcOptions, SweepRequest, hvc_request
 from .sweeper import Arrived, Progress, Want
 from .trouble import Hang, Place, ResetInJob, Silence
 
@@ -79,9 +79,7 @@ class Alone:
         batch.start_cpus(self._wanted)
         try:
             self._learn(self._go(batch, b""))
-        except Silence as exc:
-            raise errors.LabError(f"an empty batch, and {exc.message}", hint=exc.hint) from exc
-        except ResetInJob as exc:
+        except (Silence, ResetInJob) as exc:
             raise errors.LabError(f"an empty batch, and {exc.message}", hint=exc.hint) from exc
 
     def cpus(self) -> tuple[CpuFacts, ...]:
@@ -135,30 +133,11 @@ class Alone:
                 progress(len(done) / len(requests))
         return [done[index] for index in range(len(requests))]
 
-    def hvc(
-        self,
-        imm: int,
-        *,
-        cpu: int = 0,
-        origin: int = wire.Origin.EL1H,
-        x: Mapping[int, int] | None = None,
-        seed: int = DEFAULT_SEED,
-        pass_no: int = 0,
-        catch_mask: int = 0,
-        stack_imms: Sequence[int] = (),
-        direct: bool = False,
-        home_imm: int = 0,
-        extra: Mapping[str, int] | None = None,
-    ) -> Exchange:
+    def hvc(self, imm: int, **how: Unpack[HvcOptions]) -> Exchange:
         """Issue one hvc on a trip of its own, see `Payload.hvc`."""
-        request = SweepRequest(
-            cpu=cpu, origin=origin, pass_no=pass_no, first=imm, count=1, seed=seed,
-            catch_mask=catch_mask, fixed=x or {}, stack_imms=tuple(stack_imms),
-        )  # fmt: skip
-        kind = wire.Job.DIRECT if direct else wire.Job.HVC
         batch = self._batch()
-        batch.hvc(request, request.packed(kind, home_imm=home_imm, **(extra or {})))
-        return self._do(batch, [0]).exchange(whole=not direct)
+        batch.hvc(*hvc_request(imm, **how))
+        return self._do(batch, [0]).exchange(whole=not how.get("direct"))
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_") or name == "hello":

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Unpack
 
 from hilagent import errors
 from hilagent.link import session as link_session
@@ -16,7 +17,7 @@ from . import facts
 from .channel import Channel
 from .cpus import Cpus
 from .jobs import Jobs, chunk_size, fetch, pack_job
-from .sweep import DEFAULT_SEED, SweepRequest
+from .sweep import HvcOptions, SweepRequest, hvc_request
 from .sweeper import Arrived, Progress, Sweeper, Want
 from .sysregs import encoding
 from .trouble import JobStatus, Silence
@@ -198,39 +199,17 @@ class Payload:
             ended = self._jobs.run(job, cpu=cpu, what=f"call of {addr:#x}", seconds=seconds)
             return self._jobs.call_result(ended)
 
-    def hvc(
-        self,
-        imm: int,
-        *,
-        cpu: int = 0,
-        origin: int = wire.Origin.EL1H,
-        x: Mapping[int, int] | None = None,
-        seed: int = DEFAULT_SEED,
-        pass_no: int = 0,
-        catch_mask: int = 0,
-        stack_imms: Sequence[int] = (),
-        direct: bool = False,
-        home_imm: int = 0,
-        extra: Mapping[str, int] | None = None,
-    ) -> Exchange:
-        """Issue one hvc with the whole register file given and returned.
+    def hvc(self, imm: int, **how: Unpack[HvcOptions]) -> Exchange:
+        """Issue one hvc with the whole register file given and returned, see `HvcOptions`.
 
-        Args:
-            x: register number to value; all others hold the seed's pattern.
-            direct: VBAR_EL2 is the table under test itself; brought home by ``home_imm``.
-                The frames then hold vector registers only where one changed.
-            extra: other fields of ``wire.JOB``.
+        The frames of a direct one hold vector registers only where one changed.
         """
-        request = SweepRequest(
-            cpu=cpu, origin=origin, pass_no=pass_no, first=imm, count=1, seed=seed,
-            catch_mask=catch_mask, fixed=x or {}, stack_imms=tuple(stack_imms),
-        )  # fmt: skip
-        kind = wire.Job.DIRECT if direct else wire.Job.HVC
-        job = request.packed(kind, home_imm=home_imm, **(extra or {}))
+        request, job = hvc_request(imm, **how)
+        cpu, origin = request.cpu, request.origin
         with self._awake(cpu):
             ended = self._jobs.run(job, cpu=cpu, origin=origin, what=f"hvc #{imm:#x}")
             judged = facts.sig(self._jobs.result(ended, 2 * wire.FRAME.size, wire.SIG.size))
-            sizes = facts.frame_sizes(judged, whole=not direct)
+            sizes = facts.frame_sizes(judged, whole=not how.get("direct"))
             before = self._jobs.result(ended, 0, sizes[0])
             after = self._jobs.result(ended, wire.FRAME.size, sizes[1])
         return facts.partial_exchange(before, after, judged)

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict, Unpack
 
 from hilagent import errors
 from hilagent.link import wire
@@ -66,6 +67,39 @@ class SweepRequest:
             "fixed_mask": sum(1 << register for register in self.fixed), "x": x,
         }  # fmt: skip
         return pack_job(fields | extra)
+
+
+class HvcOptions(TypedDict, total=False):
+    """How one hvc is issued: options of `Payload.hvc`.
+
+    ``x``: register number to value, all others hold the seed's pattern. ``direct``: VBAR_EL2
+    is the table under test itself, brought home by ``home_imm``. ``extra``: other fields of
+    ``wire.JOB``. The others are as in `SweepRequest`.
+    """
+
+    cpu: int
+    origin: int
+    x: Mapping[int, int] | None
+    seed: int
+    pass_no: int
+    catch_mask: int
+    stack_imms: Sequence[int]
+    direct: bool
+    home_imm: int
+    extra: Mapping[str, int] | None
+
+
+def hvc_request(imm: int, **how: Unpack[HvcOptions]) -> tuple[SweepRequest, bytes]:
+    """Return one hvc as a sweep of one immediate, and the ``wire.JOB`` that it is."""
+    request = SweepRequest(
+        cpu=how.get("cpu", 0), origin=how.get("origin", wire.Origin.EL1H),
+        pass_no=how.get("pass_no", 0), first=imm, count=1, seed=how.get("seed", DEFAULT_SEED),
+        catch_mask=how.get("catch_mask", 0), fixed=how.get("x") or {},
+        stack_imms=tuple(how.get("stack_imms", ())),
+    )  # fmt: skip
+    kind = wire.Job.DIRECT if how.get("direct") else wire.Job.HVC
+    more = how.get("extra") or {}
+    return request, request.packed(kind, home_imm=how.get("home_imm", 0), **more)
 
 
 def sweep_name(request: SweepRequest) -> str:

@@ -298,8 +298,10 @@ class Lab:
     async def end(self) -> None:
         """Leave nothing behind."""
         if self.on and self.place:
-            with contextlib.suppress(Exception):
+            try:
                 await asyncio.wait_for(self.do_power("off"), OFF_S)
+            except Exception as exc:  # whatever it is, the place is given back
+                print(f"power off: {type(exc).__name__}: {exc}", file=sys.stderr)
         for token in list(self.tokens):
             with contextlib.suppress(Failed):
                 await self.do_cancel(token)

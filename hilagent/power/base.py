@@ -34,6 +34,40 @@ class Power(Protocol):
         ...
 
 
+class Relay:
+    """What is on or off, and rests between; how it is switched, a subclass says.
+
+    Args:
+        off_s: how long the board stays without power, in seconds.
+        pause: waits until the board is empty; its capacitors have no event to wait for.
+    """
+
+    def __init__(self, off_s: float, clock: Clock, pause: Callable[[float], object] | None) -> None:
+        self._rest = Rest(off_s, clock, pause)
+
+    def on(self) -> None:
+        """Switch on, ``off_s`` after it was switched off at the earliest."""
+        self._rest.wait()
+        self._switch(True)
+
+    def off(self) -> None:
+        """Switch off."""
+        self._switch(False)
+        self._rest.begins()
+
+    def cycle(self) -> None:
+        """Off, and on."""
+        self.off()
+        self.on()
+
+    def alive(self) -> bool | None:
+        """Return None: a real board has no emulator to ask."""
+        return None
+
+    def _switch(self, on: bool) -> None:
+        raise NotImplementedError
+
+
 class Rest:
     """The time that a board stays without power, whoever asks for it again.
 

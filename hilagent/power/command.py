@@ -56,11 +56,11 @@ from collections.abc import Callable, Sequence
 from hilagent.board.model import Power as Spec
 from hilagent.clock import SYSTEM, Clock
 from hilagent.errors import LabError
-from hilagent.power.base import Rest
+from hilagent.power.base import Relay
 from hilagent.text import scrub_line
 
 
-class CommandPower:
+class CommandPower(Relay):
     """Runs the lab's own commands; each ends within ``spec.limit_s`` or is killed.
 
     Args:
@@ -70,25 +70,15 @@ class CommandPower:
     def __init__(
         self, spec: Spec, *, clock: Clock = SYSTEM, pause: Callable[[float], object] | None = None
     ) -> None:
-        self._spec, self._rest = spec, Rest(spec.off_s, clock, pause)
-
-    def on(self) -> None:
-        """Run the command for on, ``off_s`` after the one for off at the earliest."""
-        self._rest.wait()
-        self._must("on", self._spec.on or ())
-
-    def off(self) -> None:
-        """Run the command for off."""
-        self._must("off", self._spec.off or ())
-        self._rest.begins()
+        super().__init__(spec.off_s, clock, pause)
+        self._spec = spec
 
     def cycle(self) -> None:
         """Run the command for cycle, or off and on."""
         if self._spec.cycle:
             self._must("cycle", self._spec.cycle)
             return
-        self.off()
-        self.on()
+        super().cycle()
 
     def state(self) -> bool | None:
         """Return what the command for state says, None without one or for another exit code."""
@@ -96,9 +86,9 @@ class CommandPower:
             return None
         return {0: True, 1: False}.get(self._run("state", self._spec.state).returncode)
 
-    def alive(self) -> bool | None:
-        """Return None: a real board has no emulator to ask."""
-        return None
+    def _switch(self, on: bool) -> None:
+        verb, argv = ("on", self._spec.on) if on else ("off", self._spec.off)
+        self._must(verb, argv or ())
 
     def _must(self, verb: str, argv: Sequence[str]) -> None:
         ended = self._run(verb, argv)

@@ -39,7 +39,7 @@ from urllib.parse import urlencode, urlsplit
 from hilagent.board.model import Power as Spec
 from hilagent.clock import SYSTEM, Clock, Deadline
 from hilagent.errors import LabError
-from hilagent.power.base import Rest
+from hilagent.power.base import Relay
 from hilagent.text import scrub_line
 
 MOST_BYTES = 1 << 16
@@ -100,7 +100,7 @@ _DEVICES = {
 }
 
 
-class HttpPower:
+class HttpPower(Relay):
     """Asks the device; each request ends within ``spec.limit_s``.
 
     Args:
@@ -113,22 +113,7 @@ class HttpPower:
         assert spec.device is not None  # the model checked that
         assert spec.url is not None
         self._spec, self._device, self._clock = spec, _DEVICES[spec.device], clock
-        self._rest = Rest(spec.off_s, clock, pause)
-
-    def on(self) -> None:
-        """Switch the outlet on, ``off_s`` after it was switched off at the earliest."""
-        self._rest.wait()
-        self._switch(True)
-
-    def off(self) -> None:
-        """Switch the outlet off."""
-        self._switch(False)
-        self._rest.begins()
-
-    def cycle(self) -> None:
-        """Off, and on."""
-        self.off()
-        self.on()
+        super().__init__(spec.off_s, clock, pause)
 
     def state(self) -> bool | None:
         """Return what the device says of the outlet; None of one that tells nothing."""
@@ -136,10 +121,6 @@ class HttpPower:
             return None
         path, query = self._device.state(self._spec)
         return self._read("state", self._ask("state", path, query))
-
-    def alive(self) -> bool | None:
-        """Return None: a real board has no emulator to ask."""
-        return None
 
     def _switch(self, on: bool) -> None:
         verb = _WORDS[on]

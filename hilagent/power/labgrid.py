@@ -19,12 +19,12 @@ from hilagent.board.model import Power as Spec
 from hilagent.clock import SYSTEM, Clock
 from hilagent.errors import LabError
 from hilagent.place import Place
-from hilagent.power.base import Rest
+from hilagent.power.base import Relay
 
 _WORDS = {True: "on", False: "off"}
 
 
-class LabgridPower:
+class LabgridPower(Relay):
     """Asks labgrid's driver; each request ends within ``spec.limit_s``.
 
     Args:
@@ -40,30 +40,11 @@ class LabgridPower:
         pause: Callable[[float], object] | None = None,
     ) -> None:
         self._spec, self._place = spec, place
-        self._rest = Rest(spec.off_s, clock, pause)
-
-    def on(self) -> None:
-        """Switch on, ``off_s`` after it was switched off at the earliest."""
-        self._rest.wait()
-        self._switch(True)
-
-    def off(self) -> None:
-        """Switch off."""
-        self._switch(False)
-        self._rest.begins()
-
-    def cycle(self) -> None:
-        """Off, and on."""
-        self.off()
-        self.on()
+        super().__init__(spec.off_s, clock, pause)
 
     def state(self) -> bool | None:
         """Return what the switch says; None of one that tells nothing."""
         return self._place.switch("get", self._spec.limit_s)
-
-    def alive(self) -> bool | None:
-        """Return None: a real board has no emulator to ask."""
-        return None
 
     def _switch(self, on: bool) -> None:
         self._place.switch(_WORDS[on], self._spec.limit_s)

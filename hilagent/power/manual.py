@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from hilagent.board.model import Power as Spec
 from hilagent.clock import SYSTEM, Clock, Deadline
 from hilagent.errors import LabError
-from hilagent.power.base import Rest
+from hilagent.power.base import Relay
 
 DRAWN: list[Callable[[], contextlib.AbstractContextManager[object]]] = []
 """Each returns a ``with`` block within which nothing is drawn."""
@@ -29,7 +29,7 @@ _TERMINAL = "/dev/tty"
 _HINT = "give it a switch: power by command, http; or run it at a terminal"
 
 
-class ManualPower:
+class ManualPower(Relay):
     """Asks, and takes Enter for done.
 
     Args:
@@ -49,34 +49,18 @@ class ManualPower:
         pause: Callable[[float], object] | None = None,
     ) -> None:
         self._spec, self._board, self._clock = spec, board, clock
-        self._rest = Rest(spec.off_s, clock, pause)
+        super().__init__(spec.off_s, clock, pause)
         if os.environ.get("CI"):
             raise LabError(f"{board} is switched by hand, and in CI nobody does", hint=_HINT)
         with _terminal(board):
             pass
 
-    def on(self) -> None:
-        """Ask to switch it on, ``off_s`` after it was switched off at the earliest."""
-        self._rest.wait()
-        self._ask("ON")
-
-    def off(self) -> None:
-        """Ask to switch it off."""
-        self._ask("OFF")
-        self._rest.begins()
-
-    def cycle(self) -> None:
-        """Off, and on."""
-        self.off()
-        self.on()
-
     def state(self) -> bool | None:
         """Return None: nobody but they can tell."""
         return None
 
-    def alive(self) -> bool | None:
-        """Return None: a real board has no emulator to ask."""
-        return None
+    def _switch(self, on: bool) -> None:
+        self._ask("ON" if on else "OFF")
 
     def _ask(self, what: str) -> None:
         deadline = Deadline.after(self._spec.limit_s, self._clock)

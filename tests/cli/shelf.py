@@ -23,7 +23,18 @@ from hilagent.result import Sig
 from hilagent.testing import PtyBoard, ScriptedBoard, Traits, UBootTraits, behaviour
 from tests import tree
 
-BOARD = """\
+UBOOT = """\
+uboot:
+  prompt: "=> "
+  autoboot: Hit any key to stop autoboot
+  load_addr: 0x40200000
+  prompt_timeout_s: {prompt_s}
+  network: {{mode: none}}
+payload: {{psci: smc}}
+"""
+"""Of a scripted board's file."""
+BOARD = (
+    """\
 schema: 1
 name: {name}
 description: a scripted board on a shelf
@@ -37,14 +48,9 @@ power:
   "on": [sh, -c, "echo on > {outlet}"]
   "off": [sh, -c, "test ! -e {outlet}.slow || read _ < {outlet}.slow; echo off > {outlet}"]
   off_s: 0.1
-uboot:
-  prompt: "=> "
-  autoboot: Hit any key to stop autoboot
-  load_addr: 0x40200000
-  prompt_timeout_s: {prompt_s}
-  network: {{mode: none}}
-payload: {{psci: smc}}
 """
+    + UBOOT
+)
 VERDICTS = {"good": "pass", "clobbers": "fail", "silent": "infra"}
 """What each kind of board must come to; ``waits`` is silent for longer than a test lasts."""
 CLOBBERED = 19

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from hilagent.deploy.bundle import Index
 from hilagent.deploy.devicetree import Node, Tree, build, parse
 from hilagent.errors import PreconditionError
 from hilagent.linux.acpi import completed, lacks
@@ -55,7 +56,7 @@ def test_cpus_conduit_and_memory_are_those_of_the_tables(flags: int, method: byt
     assert (psci.props["method"] if psci is not None else None) == method
     assert all((each.text("enable-method") == "psci") == bool(method) for each in cpus.children)
     nothing = Range(0, 0)
-    assert Cargo(whole, nothing, nothing, None).memory() == tuple(RAM)  # type: ignore[arg-type]
+    assert Cargo(whole, nothing, nothing, Index({}, 0)).memory() == tuple(RAM)
     assert not lacks(whole)
     assert whole.node("/chosen") == stub().node("/chosen")
 

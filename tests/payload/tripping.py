@@ -12,6 +12,7 @@ from hilagent.link import frame, memory, wire
 from hilagent.payload.alone import Restarted, Vanished
 from hilagent.payload.answers import Answers
 from hilagent.payload.batch import Batch
+from hilagent.payload.channel import numbers
 from hilagent.testing import ManualClock, PayloadTwin, Traits
 from hilagent.testing.behaviour import Behaviour, hyp_stub
 from hilagent.testing.twin import SLOT
@@ -21,19 +22,14 @@ GOOD = Traits(cpus=2, sweep_s=0.1)
 
 def requests(packed: bytes) -> Iterator[frame.Packet]:
     """Return the requests of a packed batch."""
-    head, at = numbers(memory.BATCH, packed), memory.BATCH.size
+    head, at = numbers(memory.BATCH.unpack(packed)), memory.BATCH.size
     end = at + head["size"]
     while at < end:
-        fields = numbers(wire.HEAD, packed[at:])
+        fields = numbers(wire.HEAD.unpack(packed[at:]))
         start, at = at + wire.HEAD.size, at + wire.HEAD.size + fields["size"]
         yield frame.Packet(fields["kind"], fields["op"], fields["seq"], run_id=fields["run_id"],
                            body=packed[start:at])  # fmt: skip
         at += -at % memory.BATCH_ALIGN
-
-
-def numbers(kind: object, raw: bytes) -> dict[str, int]:
-    fields = kind.unpack(raw)  # type: ignore[attr-defined]
-    return {name: value for name, value in fields.items() if isinstance(value, int)}
 
 
 @dataclass
@@ -61,7 +57,7 @@ class Trips:
         twin = _Lone(self.traits, self.behaviour, self.seed)
         twin.payload.memory.write(SLOT, vectors)
         end, replies = memory.BatchEnd.DONE, list[bytes]()
-        head = numbers(memory.BATCH, packed)
+        head = numbers(memory.BATCH.unpack(packed))
         for asked in requests(packed):
             if asked.op == wire.Op.JOB_STATUS and not twin.gets_on(head["hang_s"]):
                 if not int.from_bytes(asked.body, "little"):

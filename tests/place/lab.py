@@ -24,7 +24,8 @@ from tests import labgrid_env
 from tests.cli import shelf
 from tests.transport import servers
 
-BOARD = """\
+BOARD = (
+    """\
 schema: 1
 name: {name}
 description: a scripted board at a place
@@ -33,14 +34,9 @@ emulated: false
 cpus: 1
 console: {{kind: tcp, host: nowhere, port: 1}}
 power: {{kind: manual, off_s: 0.1, timeout_s: 10}}
-uboot:
-  prompt: "=> "
-  autoboot: Hit any key to stop autoboot
-  load_addr: 0x40200000
-  prompt_timeout_s: {prompt_s}
-  network: {{mode: none}}
-payload: {{psci: smc}}
 """
+    + shelf.UBOOT
+)
 START_S = 60.0
 
 

@@ -13,6 +13,7 @@ from hilagent.deploy import bundle, devicetree
 from hilagent.deploy.devicetree import Node, Tree
 from hilagent.link import memory, wire
 from hilagent.payload.batch import Batch
+from hilagent.payload.channel import numbers
 from hilagent.session.alone import Trips
 from hilagent.session.built import Built
 from hilagent.session.own import OwnSystem
@@ -50,7 +51,7 @@ def places(packed: bytes) -> dict[str, int]:
     """Return where the next kernel of a bundle is to go: the fields of ``memory.NEXT``."""
     jobs = bundle.unpack(packed)["jobs"]
     (asked,) = [each for each in tripping.requests(jobs) if each.op == wire.Op.NEXT]
-    return tripping.numbers(memory.NEXT, asked.body)
+    return numbers(memory.NEXT.unpack(asked.body))
 
 
 @dataclasses.dataclass
@@ -80,7 +81,7 @@ class Board:
         members = bundle.unpack(initrd)
         jobs = members["jobs"]
         done = self.trips.done(jobs, members["vectors"])
-        head = tripping.numbers(memory.BATCH, jobs)
+        head = numbers(memory.BATCH.unpack(jobs))
         results = done[memory.BATCH.size + head["size"] :]
         to, dtb = places(initrd), members["dtb"]
         at = to["results"]

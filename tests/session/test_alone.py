@@ -163,19 +163,25 @@ def test_a_board_that_restarts_is_told_from_one_that_never_comes(board: Board, l
 
 @pytest.mark.parametrize(("stands_s", "kind"), [(0.0, Vanished), (5.0, errors.HostOverloaded)])
 def test_a_kernel_that_never_comes_accuses_nobody_by_itself(
-    board: Board, lone: Lone, stands_s: float, kind: type[errors.LabError]
+    board: Board,
+    lone: Lone,
+    stands_s: float,
+    kind: type[errors.LabError],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     board.comes, lone.bench.stands_s = False, stands_s
-    lone.trips._deadline = lambda batch: Deadline.after(0.5)  # type: ignore[method-assign]
+    monkeypatch.setattr(lone.trips, "_deadline", lambda batch: Deadline.after(0.5))
     with pytest.raises(kind, match="patched did not come after the payload"):
         lone.go(asked())
     with pytest.raises(errors.StateError):
         lone.trips._go(asked(), b"")
 
 
-def test_a_board_that_lost_its_power_is_not_waited_for(board: Board, lone: Lone) -> None:
+def test_a_board_that_lost_its_power_is_not_waited_for(
+    board: Board, lone: Lone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     board.comes = False
-    lone.bench.powered = lambda: False  # type: ignore[method-assign]
+    monkeypatch.setattr(lone.bench, "powered", lambda: False)
     with pytest.raises(errors.LabError, match="lost its power") as caught:
         lone.go(asked())
     assert not isinstance(caught.value, Vanished)

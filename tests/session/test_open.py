@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn, cast
 
 import pytest
 
@@ -13,8 +14,11 @@ from hilagent import abi, errors, journal
 from hilagent import board as boards
 from hilagent.build.progress import Progress
 from hilagent.journal import Journal
+from hilagent.payload import Payload
+from hilagent.payload.alone import Alone
 from hilagent.session import quarantine
 from hilagent.session.machine import State
+from hilagent.session.open import bench
 from hilagent.session.open import open as open_session
 from hilagent.session.settings import Request, Settings
 from hilagent.session.subject import Subject
@@ -135,6 +139,16 @@ def test_a_firmware_that_has_to_be_fetched_is_a_step_of_the_run(
         pass
     assert asked == ["qemu-raspi3b"]
     assert '"get u-boot-rpi"' in (bed.run_dir / "journal.jsonl").read_text()
+
+
+def test_a_payload_that_nobody_has_a_line_to_leaves_the_reset_to_power(bed: Bed) -> None:
+    def nowhere(*_: object) -> NoReturn:
+        raise AssertionError("it was asked")
+
+    alone = Alone(nowhere, run_id=lambda: 1, cpus=1)
+    with bench(bed.settings, bed.journal) as real:
+        assert real.reset(cast("Payload", alone)) is False
+    assert "no reset by the payload" in (bed.run_dir / "journal.jsonl").read_text()
 
 
 def test_from_off_to_a_verdict_and_off_again(bed: Bed) -> None:
