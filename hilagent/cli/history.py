@@ -95,5 +95,6 @@ def pruned(keep_days: float | None, max_bytes: int | None, *, dry: bool) -> int:
     for each in gone if dry else prune.remove(runs, gone):
         say(f"{'would go' if dry else 'removed '} {scrub_line(each.folder)}")
     size = sum(each.size for each in gone) / MIB
-    say(f"{len(gone)} runs, {size:.1f} MiB{', if it were not a dry run' if dry else ' removed'}")
+    count = f"{len(gone)} run{'' if len(gone) == 1 else 's'}, {size:.1f} MiB"
+    say(f"{count}, if it were not a dry run" if dry else f"{count} removed")
     return EXIT_OK

@@ -82,8 +82,8 @@ def history(
 ) -> int:
     """Say how often BOARD's tests passed in the kept runs, and since when they don't.
 
-    What the lab spoiled is counted apart. The runs are those in $HILAGENT_RUNS or
-    ./hilagent-runs.
+    What could not be judged, by the lab's fault mostly, is counted apart. The runs are those
+    in $HILAGENT_RUNS or ./hilagent-runs.
 
     history prune removes old runs instead, but never the last accusation of a board, the
     latest run, or one that may be going on. (A board called prune has no history here.)

@@ -16,7 +16,7 @@ _TITLES = {
     "began": "Began to fail",
     "otherwise": "Fails still, otherwise",
     "stopped": "Stopped failing",
-    "lab": "Judged in one of them alone: the lab",
+    "lab": "Judged in one of them alone",
     "plan": "Asked in one of them alone",
 }
 _CHANGES = {

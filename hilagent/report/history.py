@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How often a board's tests passed, with what certainty, and since when they don't.
 
-What the lab spoiled is counted apart: it says nothing about what was under test. A pass
+What could not be judged is counted apart: it says nothing about what was under test. A pass
 rate has Wilson's 95 % interval (E. B. Wilson, JASA 22, 1927), which is right for few runs.
 """
 
@@ -162,7 +162,7 @@ def text(board: str, entries: Sequence[Entry], pattern: str = "") -> str:
     count = _count(len(entries), "run")
     lines = [wrap(f"{scrub_line(board, limit=80)}: {count}, {_rate(runs)}", "")]
     if runs.lab:
-        lines.append(f"  {runs.lab} spoiled by the lab or cut short, which count for nothing")
+        lines.append(f"  {runs.lab} could not be judged (the lab, or cut short): not counted")
     letters = "".join(RENDERINGS[entry.verdict].letter for entry in entries)[-_LINE:]
     if letters:
         lines += ["", f"  {letters}", wrap(_legend(letters), "  ")]
@@ -183,7 +183,7 @@ def _told(each: Series) -> Iterator[str]:
     subject = f" on {scrub_line(each.subject, limit=60)}" if each.subject else ""
     yield wrap(f"{scrub_line(each.name)}{subject}", "")
     yield f"  {_state(each)}"[:WIDTH]
-    lab = f"; {each.lab} spoiled by the lab" if each.lab else ""
+    lab = f"; {each.lab} not judged" if each.lab else ""
     yield f"  {_rate(each)}{lab}"[:WIDTH]
 
 
