@@ -70,7 +70,8 @@ def hold(
         run_dir: where its log grows, if it has one.
         wait_s: see :func:`held`.
         wait: hears who is waited for.
-        told: hears what becomes of the place's coordinator, maybe from a thread.
+        told: hears of a run that was killed and may have left it on, and what becomes of
+            the place's coordinator, maybe from a thread.
 
     Raises:
         errors.LabError: as :func:`held`.
@@ -78,7 +79,9 @@ def hold(
     queue = lock.Queue(Deadline.after(wait_s), wait) if wait_s else None
     names = lock.things(board)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(lock.hold(names, board=board.name, run_dir=run_dir, queue=queue))
+        before = lock.hold(names, board=board.name, run_dir=run_dir, queue=queue)
+        for killed in stack.enter_context(before):
+            told(f"the run before, by {killed}, was killed: it may have left the board on")
         if board.place is None:
             yield Held(board)
             return

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who holds a board: one flock for each physical thing that a run uses.
 
-The kernel frees a lock when its holder dies; the file then only tells who was the last.
+The kernel frees a lock when its holder dies. Who lets go of one empties its file: what
+stands in a free one is by somebody who was killed, and may have left the board on.
 Several are taken in one order, all or none: nobody waits with one of them in hand, so
 that no two runs wait for each other. :mod:`hilagent.session.shared` says where they are.
 """
@@ -108,8 +109,10 @@ def holder(names: Sequence[str]) -> Holder | None:
 @contextlib.contextmanager
 def hold(
     names: Sequence[str], *, board: str, run_dir: Path | None, queue: Queue | None = None
-) -> Iterator[None]:
-    """Hold the locks called ``names`` for the duration of the ``with`` block.
+) -> Iterator[list[Holder]]:
+    """Hold the locks called ``names`` for the ``with`` block.
+
+    Gives the runs that held one of them before and were killed.
 
     Args:
         run_dir: where the console's log grows, for whoever wants to watch.
@@ -119,14 +122,15 @@ def hold(
         errors.LabError: one is taken; the message names its holder.
     """
     order = sorted({_path(name): name for name in names}.values())
-    with _all(order, board, run_dir, queue):
-        yield
+    stack, killed = _all(order, board, run_dir, queue)
+    with stack:
+        yield killed
 
 
 def _all(
     names: Sequence[str], board: str, run_dir: Path | None, queue: Queue | None
-) -> contextlib.ExitStack:
-    """Return what holds all of ``names``, once that can be."""
+) -> tuple[contextlib.ExitStack, list[Holder]]:
+    """Return what holds all of ``names``, once that can be, and who was killed with one."""
     waiting = Waiting(queue) if queue is not None else None
     while True:
         try:
@@ -160,15 +164,27 @@ class Waiting:
         queue.pause(min(LOOK_S, left_s))
 
 
-def _at_once(names: Sequence[str], board: str, run_dir: Path | None) -> contextlib.ExitStack:
+def _at_once(
+    names: Sequence[str], board: str, run_dir: Path | None
+) -> tuple[contextlib.ExitStack, list[Holder]]:
+    killed = dict[Path | None, Holder]()  # by run: it had a lock for each of its things
     with contextlib.ExitStack() as stack:
         for name in names:
-            stack.callback(os.close, _taken(name, board, run_dir))
-        return stack.pop_all()
+            fd, before = _taken(name, board, run_dir)
+            stack.callback(_let_go, fd)
+            if before is not None and before.run_dir is not None:
+                killed.setdefault(before.run_dir, before)
+        return stack.pop_all(), [*killed.values()]
 
 
-def _taken(name: str, board: str, run_dir: Path | None) -> int:
-    """Return the descriptor that holds the lock; raises Taken."""
+def _let_go(fd: int) -> None:
+    with suppress(OSError):  # a full disk takes nothing from whoever comes next
+        os.ftruncate(fd, 0)
+    os.close(fd)
+
+
+def _taken(name: str, board: str, run_dir: Path | None) -> tuple[int, Holder | None]:
+    """Return the descriptor that holds the lock, and who was killed with it; raises Taken."""
     path = _path(name)
     while True:
         fd = shared.opened(path)
@@ -177,6 +193,7 @@ def _taken(name: str, board: str, run_dir: Path | None) -> int:
             if not _is(path, fd):  # its file was removed meanwhile: a lock that nobody sees
                 os.close(fd)
                 continue
+            before = _read(os.pread(fd, _HEAD, 0), path)
             os.ftruncate(fd, 0)
             os.pwrite(fd, json.dumps(_me(board, run_dir)).encode(), 0)
         except BlockingIOError:
@@ -186,7 +203,7 @@ def _taken(name: str, board: str, run_dir: Path | None) -> int:
         except OSError as exc:
             os.close(fd)
             raise errors.LabError(f"{path}: can't be locked: {exc.strerror}") from exc
-        return fd
+        return fd, before
 
 
 def _is(path: Path, fd: int) -> bool:

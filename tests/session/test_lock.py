@@ -47,12 +47,12 @@ def test_what_was_taken_is_given_back_if_the_rest_is_in_use(tmp_path: Path) -> N
             pass
 
 
-def test_a_holder_that_dies_frees_it(tmp_path: Path) -> None:
+def test_a_holder_that_dies_frees_all_and_is_named_once(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
         "from hilagent.session import lock\n"
-        "with lock.hold(['port'], board='x', run_dir=Path('.')):\n"
+        "with lock.hold(['port', 'outlet'], board='x', run_dir=Path('.')):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -64,8 +64,10 @@ def test_a_holder_that_dies_frees_it(tmp_path: Path) -> None:
     assert f"pid {child.pid}" in _refused("port", tmp_path)
     child.kill()
     child.communicate()
-    with lock.hold(["port"], board="x", run_dir=tmp_path):
-        pass
+    with lock.hold(["other", "outlet", "port"], board="x", run_dir=tmp_path) as killed:
+        assert [(each.pid, each.run_dir) for each in killed] == [(child.pid, Path.cwd())]
+    with lock.hold(["port"], board="x", run_dir=tmp_path) as killed:
+        assert killed == [], "who let go of it was not killed"
 
 
 def test_the_holder_can_be_asked_for_without_taking_the_lock(
