@@ -13,7 +13,8 @@
             LinkStuck       it takes no more bytes
           PowerLied         power was cycled, it was said, and the board ran on
           BoardReset        the boot id changed: the board restarted by itself
-          HostOverloaded    a wait can't accuse, the host itself was late
+          HostError         this host's own: a full disk, a folder that can't be written
+            HostOverloaded  a wait can't accuse, the host itself was late
         PreconditionError   PRECONDITION: undeclared, e.g. entered at EL1
         TargetError         accuses what is under test
           TargetCrash       CRASH
@@ -88,7 +89,11 @@ class BoardReset(LabError):
     """The boot id changed in the middle of an operation: the board restarted."""
 
 
-class HostOverloaded(LabError):
+class HostError(LabError):
+    """This host's own, and no board's: its disk is full, a folder can't be written."""
+
+
+class HostOverloaded(HostError):
     """This host, or the emulator, was too late for a time-out to mean anything."""
 
 

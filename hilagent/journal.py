@@ -62,7 +62,7 @@ def new_run_dir(board: str, runs: Path | None = None) -> Path:
     """Create ``<utc>-<board>-<short id>`` in ``runs`` and return it.
 
     Raises:
-        errors.LabError: it can't be made (no space, no permission).
+        errors.HostError: it can't be made (no space, no permission).
     """
     utc = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", board).strip(".") or "board"
@@ -380,4 +380,4 @@ def _disk(path: Path) -> Iterator[None]:
     except OSError as exc:
         full = exc.errno in _FULL
         hint = "free some space" if full else "set $HILAGENT_RUNS to a folder that can be written"
-        raise errors.LabError(f"{path}: can't be written: {exc.strerror}", hint=hint) from exc
+        raise errors.HostError(f"{path}: can't be written: {exc.strerror}", hint=hint) from exc

@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -21,11 +22,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Locks and quarantine of the tests are no business of this host's boards."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HILAGENT_STATE", str(tmp_path_factory.mktemp("state")))
-        yield
+        state = tmp_path_factory.mktemp("state")
+        patch.setenv("HILAGENT_STATE", str(state))
+        yield state
+
+
+@pytest.fixture(autouse=True)
+def _no_quarantine(_own_state: Path) -> Iterator[None]:
+    """What a test put into quarantine is none of the next one's, which has the same pty."""
+    yield
+    for mark in _own_state.glob("quarantine/*"):
+        mark.unlink()
 
 
 def _tier(item: pytest.Item) -> int:

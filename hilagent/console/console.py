@@ -25,7 +25,7 @@ from hilagent.console.late import TICK_S, Lateness
 from hilagent.console.line import Line
 from hilagent.console.tape import KEEP_BYTES, Tape
 from hilagent.console.watch import Crash, CrashWatch, Kind
-from hilagent.errors import AgentBug, HilagentError, LabError, LinkError, LinkStuck, Unsupported
+from hilagent.errors import AgentBug, HilagentError, HostError, LinkError, LinkStuck, Unsupported
 from hilagent.text import scrub
 from hilagent.transport.base import Answers, Breaks, Pauses, Returns, Stream
 
@@ -270,7 +270,7 @@ class Console:
     def _check_disk(self) -> None:
         if self._tape.broken is not None:
             reason = self._tape.broken.strerror
-            raise LabError(f"the console's log can't be written: {reason}")
+            raise HostError(f"the console's log can't be written: {reason}")
 
     def _until_writable(self, deadline: Deadline) -> None:
         poller = select.poll()

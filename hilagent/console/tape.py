@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hilagent.errors import LabError
+from hilagent.errors import HostError
 
 KEEP_BYTES = 4 << 20
 """The least that is kept in memory; twice that is the most."""
@@ -151,7 +151,7 @@ def _open_all(paths: Sequence[Path]) -> list[int]:
             for fd in opened:
                 os.close(fd)
             why = f"the console's log {path} can't be written: {error.strerror}"
-            raise LabError(why) from error
+            raise HostError(why) from error
     return opened
 
 

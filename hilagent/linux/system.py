@@ -38,7 +38,7 @@ _PANIC = {
     "hung_task": "/proc/sys/kernel/hung_task_panic",
     "reboot_s": "/proc/sys/kernel/panic",
 }
-_CRASH = 'echo c >"$1"'
+_CRASH, _RESET = 'echo c >"$1"', 'echo b >"$1"'
 _SYSRQ = "/proc/sysrq-trigger"
 
 
@@ -209,6 +209,10 @@ class System:
             raise PreconditionError(f"{self.connection.name}: no crash kernel is loaded")
         where = ["taskset", f"{1 << cpu:x}"] if cpu is not None else []
         self._leave([*where, "sh", "-c", _CRASH, "sh", _SYSRQ], deadline)
+
+    def reset(self, deadline: Deadline) -> None:
+        """Reset the board at once, by SysRq; nothing is written back to its disks."""
+        self._leave(["sh", "-c", _RESET, "sh", _SYSRQ], deadline)
 
     def kvm_check(self, deadline: Deadline) -> KvmCheck:
         """Make a virtual machine that runs a few instructions, and say what it did.

@@ -20,7 +20,7 @@ been left.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from hilagent import errors
@@ -78,11 +78,14 @@ class Bench(Protocol):
     def by_hand(self) -> bool:
         """Whether it is a person who switches."""
 
-    def reset(self, payload: Payload) -> bool:
-        """Let the payload reset its board; return whether it could be asked.
+    def reset(self, ran: Payload | Linux) -> bool:
+        """Let what ran last reset its board; return whether it could be asked.
 
         What comes then must still show itself.
         """
+
+    def given_up(self, tries: Sequence[errors.LabError]) -> str:
+        """Hear that the base was never reached; return what is to be done about it."""
 
     def payload(self, base: UBoot | System | None) -> Payload:
         """Load the payload, verify it, start it, and say hello; None: power started it."""
@@ -126,6 +129,7 @@ class Machine:
         self._base: UBoot | System | None = None
         self._payload: Payload | None = None
         self._linux: Linux | None = None
+        self._ran: Payload | Linux | None = None
         self._boot_wanted: Boot | None = None
         self._given_up: dict[State, errors.WorldError] = {}
         self.boots = 0
@@ -236,14 +240,14 @@ class Machine:
     def _from_power(self, goal: State) -> None:
         if goal in self._given_up:
             raise self._given_up[goal]
-        failure: errors.LabError | None = None
+        failures: list[errors.LabError] = []
         prompted = False
         for attempt in range(1, TRIES + 1):
             try:
                 self._boot(goal)
                 return
             except errors.LabError as exc:
-                failure = exc
+                failures.append(exc)
                 prompted = prompted or self._state is self._bench.base
                 self._enter(State.UNKNOWN)
                 self._journal.note(f"try {attempt} of {TRIES}: {exc}", blame="infra")
@@ -255,9 +259,10 @@ class Machine:
             except BaseException:
                 self._enter(State.UNKNOWN)
                 raise
+        failure = failures[-1]
+        hints = [failure.hint, "" if prompted else self._bench.given_up(failures)]
         message = f"{goal.value} not reached in {TRIES} tries: {failure}"
-        hint = failure.hint if failure else ""
-        given_up = errors.LabError(message, hint=hint)
+        given_up = errors.LabError(message, hint="; ".join(filter(None, hints)))
         for lost in [goal] if prompted else State:  # what the base can't start, it alone is lost
             self._given_up[lost] = given_up
         raise given_up from failure
@@ -297,12 +302,12 @@ class Machine:
         self._enter(base)
 
     def _was_reset(self) -> bool:
-        payload = self._payload
-        if self._state is not State.PAYLOAD or payload is None or not self._bench.by_hand:
+        ran, self._ran = self._ran, None  # it is asked once
+        if ran is None or not self._bench.by_hand:
             return False
-        with self._journal.step("reset by the payload"):
+        with self._journal.step("reset without power"):
             self._enter(State.UNKNOWN)
-            return self._bench.reset(payload)
+            return self._bench.reset(ran)
 
     def _load(self, subject: Subject) -> None:
         assert self._payload is not None
@@ -317,6 +322,9 @@ class Machine:
     def _enter(self, state: State, subject: Subject | None = None, *, why: str = "") -> None:
         self._epoch += 1
         self._state, self._subject = state, subject
+        if state is not State.UNKNOWN:
+            running = {State.PAYLOAD: self._payload, State.LINUX: self._linux}
+            self._ran = running.get(state)
         values = {"vectors": subject.name} if subject else {"why": why} if why else {}
         if state is State.LINUX and self._linux is not None:
             values = {"boot": str(self._linux.boot), "run_id": self._linux.run_id}

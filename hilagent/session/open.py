@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +21,7 @@ from hilagent.board import Board
 from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal, parts
-from hilagent.session import quarantine, recording
+from hilagent.session import quarantine, recording, recovery
 from hilagent.session.alone import refuse_kernels, trips_of
 from hilagent.session.firmware import with_firmware
 from hilagent.session.held import held
@@ -259,17 +259,12 @@ class RealBench:
     def by_hand(self) -> bool:
         return self._settings.board.power.kind == "manual"
 
-    def reset(self, payload: Payload) -> bool:
-        from hilagent.payload import watchdog
-
-        named = self._settings.board.payload.watchdog
+    def reset(self, ran: Payload | Linux) -> bool:
         self._note_link()
-        try:
-            payload.reset(watchdog.stores(named) if named else ())
-        except (errors.LabError, errors.Unsupported) as exc:  # of one without a line to it
-            self._journal.note(f"no reset by the payload: {exc}")
-            return False
-        return True
+        return recovery.reset(ran, self.board, self.console, self._journal)
+
+    def given_up(self, tries: Sequence[errors.LabError]) -> str:
+        return recovery.given_up(self.board, self._journal, tries)
 
     def payload(self, base: UBoot | System | None) -> Payload:
         from hilagent import deploy

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boards that must be left alone until somebody has looked at them, host-wide.
 
-Only what proves that the lab's hardware lies puts a board here: a switch that says "off"
-and the board runs on, so that no run on it begins where it says that it begins. A board
-that isn't reached is not marked, for a cable that was pulled mends itself, and neither is
-a kernel's crash. A mark is on the physical things that the board is reached by: it holds
-for each file that describes the same port, outlet or address, and for no other of the
-same name. An emulated board has none, and can't be marked.
+Two things put a board here: the proof that the lab's hardware lies (a switch that says
+"off" and the board runs on, so that no run on it begins where it says that it begins), and
+a run whose tries were all in vain, see :mod:`hilagent.session.recovery`. A kernel's crash
+does not. `hilagent doctor` ends it where all is well. A mark is on the physical things that
+the board is reached by: it holds for each file that describes the same port, outlet or
+address, and for no other of the same name. An emulated board has none, and can't be marked.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def lied(board: Board, journal: Journal, saw: str) -> errors.PowerLied:
     hint = "check that the power switch really switches this board"
     try:
         if mark(board, saw, journal.run_dir):
-            hint += f"; it is in quarantine until '{_releases(board)}'"
+            hint += f"; it is in quarantine until '{doctor(board)}' finds it well"
             journal.note(f"{board.name} is in quarantine now: {saw}", blame="infra")
     except errors.LabError as exc:
         hint += f"; it can't be put into quarantine: {exc.message}"
@@ -99,15 +99,23 @@ def found(board: Board) -> Mark | None:
 def refuse(board: Board) -> None:
     """Raise LabError where ``board`` is in quarantine; says what to do."""
     if (made := found(board)) is not None:
-        hint = f"repair it, then: {_releases(board)}"
+        hint = f"repair it, then: {doctor(board)}; or, unseen: {_release(board)}"
         raise errors.LabError(f"{board.name} is in quarantine {made}", hint=hint)
 
 
-def _releases(board: Board) -> str:
-    """Return the command that ends the quarantine of ``board``."""
+def doctor(board: Board) -> str:
+    """Return the command that ends the quarantine of ``board`` where it is well."""
+    return f"hilagent doctor {_named(board)}"
+
+
+def _release(board: Board) -> str:
+    return f"hilagent boards release {_named(board)}"
+
+
+def _named(board: Board) -> str:
     place = board.place
     where = f" --place {place.name} --coordinator {address_of(place.coordinator)}" if place else ""
-    return f"hilagent boards release {board.name}{where}"
+    return f"{board.name}{where}"
 
 
 def lift(board: Board) -> list[Mark]:

@@ -76,12 +76,15 @@ def test_a_cached_image_that_is_cut_short_is_not_taken(
     assert results(done.run)["verdict"] == "infra"
 
 
-def test_a_board_whose_uboot_never_prompts_is_the_labs(tmp_path: Path) -> None:
+def test_a_board_whose_uboot_never_prompts_is_the_labs_and_left_alone(tmp_path: Path) -> None:
     silent = ScriptedBoard(uboot=UBootTraits(never_prompts=True))
     with boards.scripted(tmp_path, silent) as (board, switched):
         done = ran(["run", *board, *SHORT[2:]], tmp_path)
+        again = ran(["run", *board, *SHORT[2:]], tmp_path / "again")
     check(done, LAB, {"INFRA"}, "not reached in 3 tries: U-Boot never came to its prompt '=> '")
-    assert switched.read_text().split()[-1] == "off"
+    assert switched.read_text().split() == [*["off", "on"] * 3, "off"], "it was used again"
+    left_alone = "scripted is in quarantine since 20", "repair it, then: hilagent doctor scripted"
+    check(again, LAB, set(), *left_alone, str(tmp_path / "run"))
 
 
 @pytest.mark.hil

@@ -231,6 +231,14 @@ def test_going_to_a_kernel_ends_the_connection_and_happens(linux: System, root: 
     assert not linux.connection.alive()
 
 
+def test_a_reset_is_asked_of_sysrq(linux: System, root: Path) -> None:
+    (root / "proc/sysrq-trigger").unlink()
+    os.mkfifo(root / "proc/sysrq-trigger")
+    linux.reset(soon())
+    assert (root / "proc/sysrq-trigger").read_text() == "b\n"
+    assert not linux.connection.alive()
+
+
 def test_a_crash_is_asked_for_on_the_cpu_that_was_named(
     linux: System, root: Path, server: SshServer
 ) -> None:

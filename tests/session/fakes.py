@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from hilagent import board as boards
+from hilagent import errors
 from hilagent.abi import Profile
 from hilagent.board import Board
 from hilagent.console import Console
@@ -48,6 +49,7 @@ class FakeBench:
         self.payload_class: type = FakeThing
         self.is_by_hand = False
         self.resets = True
+        self.advice = ""
 
     def _do(self, name: str) -> None:
         self.did.append(name)
@@ -78,10 +80,14 @@ class FakeBench:
     def by_hand(self) -> bool:
         return self.is_by_hand
 
-    def reset(self, payload: Payload) -> bool:
-        self._do("reset")
+    def reset(self, ran: Payload | Linux) -> bool:
+        self._do("reset Linux" if isinstance(ran, Linux) else "reset")
         self.boot += self.resets
         return self.resets
+
+    def given_up(self, tries: Sequence[errors.LabError]) -> str:
+        self._do("given up")
+        return self.advice
 
     def payload(self, base: UBoot | System | None) -> Payload:
         self._do("payload")

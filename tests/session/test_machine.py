@@ -14,6 +14,8 @@ from hilagent.session.machine import TRIES, Machine, State
 from hilagent.session.restart import Trip, Way
 from tests.session.fakes import KVM, STUB, FakeBench
 
+PATCHED, NO_KVM = Boot("patched"), Boot("patched", "none")
+
 
 @pytest.fixture
 def bench() -> FakeBench:
@@ -90,15 +92,56 @@ def test_a_reset_after_which_nobody_comes_is_followed_by_power(
     assert bench.did == ["reset", "uboot", "off", "on", "uboot"]
 
 
-def test_after_a_crash_nobody_asks_the_payload_for_a_reset(
+def test_whatever_ran_last_is_asked_once_and_then_the_person(
     machine: Machine, bench: FakeBench
 ) -> None:
     bench.is_by_hand = True
     machine.payload(STUB)
-    machine.taint("it crashed")
+    machine.taint("a CPU hangs")
+    bench.did.clear()
+    bench.fail["uboot"] = [errors.LabError("no prompt")]
+    machine.payload(STUB)
+    assert bench.did[:5] == ["reset", "uboot", "off", "on", "uboot"]
+
+
+def test_a_kernel_is_asked_where_it_ran_last(machine: Machine, bench: FakeBench) -> None:
+    bench.is_by_hand = True
+    machine.payload(STUB)
+    machine.linux(PATCHED)
+    machine.taint("it panicked")
+    bench.did.clear()
+    machine.payload(STUB)
+    assert bench.did[:2] == ["reset Linux", "uboot"]
+
+
+def test_where_a_program_switches_nothing_but_power_is_believed(
+    machine: Machine, bench: FakeBench
+) -> None:
+    machine.linux(PATCHED)
+    machine.taint("it panicked")
     bench.did.clear()
     machine.payload(STUB)
     assert bench.did[:2] == ["off", "on"]
+
+
+def test_a_board_that_never_came_is_given_up_with_advice(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.fail["uboot"] = [errors.LabError("no prompt", hint="look at the cable")] * TRIES
+    bench.advice = "it is in quarantine"
+    with pytest.raises(errors.LabError) as seen:
+        machine.payload(STUB)
+    assert seen.value.hint == "look at the cable; it is in quarantine"
+    assert bench.did[-1] == "given up"
+
+
+def test_a_board_that_came_to_its_prompt_is_not_given_up(
+    machine: Machine, bench: FakeBench
+) -> None:
+    bench.fail["payload"] = [errors.LabError("no hello")] * TRIES
+    with pytest.raises(errors.LabError, match="no hello"):
+        machine.payload(STUB)
+    assert "given up" not in bench.did
 
 
 def test_after_a_crash_the_next_state_begins_at_power(machine: Machine, bench: FakeBench) -> None:
@@ -183,9 +226,6 @@ def test_every_state_is_in_the_journal(tmp_path: Path, bench: FakeBench) -> None
     log.close()
     states = [r["state"] for r in journal.read(tmp_path).records if r["kind"] == "state"]
     assert states == ["unknown", "U-Boot", "payload", "payload", "off"]
-
-
-PATCHED, NO_KVM = Boot("patched"), Boot("patched", "none")
 
 
 def test_linux_is_built_before_power_and_started_by_u_boot(

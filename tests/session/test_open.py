@@ -236,7 +236,7 @@ def test_a_switch_that_lies_is_no_fresh_boot(bed: Bed) -> None:
             session.payload(STUB)
     assert bed.switch.did.count("on") == 4
     assert "the payload from before power was cycled still runs" in seen.value.message
-    assert "in quarantine until 'hilagent boards release bed'" in seen.value.hint
+    assert "in quarantine until 'hilagent doctor bed' finds it well" in seen.value.hint
     marked = quarantine.found(bed.settings.board)
     assert marked is not None
     assert (marked.board, marked.run) == ("bed", str(bed.run_dir))
@@ -247,15 +247,18 @@ def test_a_switch_that_lies_is_no_fresh_boot(bed: Bed) -> None:
     assert bed.switch.did == did
 
 
-def test_a_board_that_does_not_come_back_accuses_nobody(bed: Bed) -> None:
+def test_a_board_that_does_not_come_back_accuses_nobody_and_is_left_alone(bed: Bed) -> None:
     bed.settings = _impatient(bed.settings)
     with open_session(bed.settings, bed.journal) as session:
         session.payload(STUB)
         bed.board.uboot.traits = UBootTraits(never_prompts=True)
         session.taint("hang")
-        with pytest.raises(errors.LabError, match="not reached in 3 tries"):
+        with pytest.raises(errors.LabError, match="not reached in 3 tries") as seen:
             session.payload(STUB)
-    assert quarantine.found(bed.settings.board) is None
+    assert "in quarantine until 'hilagent doctor bed' finds it well" in seen.value.hint
+    mark = quarantine.found(bed.settings.board)
+    assert mark is not None
+    assert "U-Boot never came to its prompt" in mark.saw
 
 
 @pytest.mark.parametrize("uboot", [UBootTraits(never_prompts=True)])

@@ -86,7 +86,7 @@ def test_a_switch_that_does_not_switch_is_found_out(
     assert quarantine.found(board_of(server)) is None
     with pytest.raises(errors.PowerLied, match=f"{stale}, 2 times") as lied:
         own.reach()
-    assert "in quarantine until 'hilagent boards release own'" in lied.value.hint
+    assert "in quarantine until 'hilagent doctor own' finds it well" in lied.value.hint
     assert quarantine.found(board_of(server)) is not None
     (root / BOOT_ID).write_text("9f2e6c9e-5c3d-4a5c-8f0e-000000000002\n")
     own.reach()

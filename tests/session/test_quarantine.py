@@ -130,7 +130,7 @@ def test_a_run_is_refused_and_told_what_to_do_and_a_person_is_not(
     assert cli.main(run) == 125
     said = capsys.readouterr().err
     assert "rock is in quarantine since" in said
-    assert "repair it, then: hilagent boards release rock" in said
+    assert "repair it, then: hilagent doctor rock; or, unseen: hilagent boards release rock" in said
     assert not (tmp_path / "log").exists(), "it was switched"
     assert cli.main(["power", "rock", "on", *folder]) == 0
     with Port() as port:
@@ -171,7 +171,7 @@ def test_of_a_model_at_a_place_it_is_the_place_that_is_marked(
     assert quarantine.found(boards.load("rpi-4b", place=boards.Place("b"))) is None
     with pytest.raises(errors.LabError) as caught:
         quarantine.refuse(board)
-    command = caught.value.hint.partition(": hilagent ")[2]
+    command = caught.value.hint.rpartition(": hilagent ")[2]
     assert command == "boards release rpi-4b --place a --coordinator lab0:20408"
     assert cli.main(command.split()) == 0
     assert "rpi-4b is released" in capsys.readouterr().out

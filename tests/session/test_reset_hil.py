@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A payload resets its board, which nobody switches: by PSCI, or by the watchdog."""
+"""A board that nobody switches is reset: by PSCI, a watchdog, SysRq over SSH or by a break."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from hilagent.journal import Journal
+from hilagent.session.linux import Boot
 from hilagent.session.open import bench
 from hilagent.session.settings import Request, look_up
+from tests import kernels
 
 pytestmark = pytest.mark.hil
 
@@ -28,3 +30,20 @@ def test_u_boot_comes_again_and_starts_another_payload(tmp_path: Path, name: str
             assert second.echo(b"hi") == b"hi"
         finally:
             real.off()
+
+
+@pytest.mark.parametrize("by", ["the kernel, over SSH", "a break and SysRq"])
+def test_u_boot_comes_again_after_a_kernel(tmp_path: Path, by: str) -> None:
+    kernels.built("patched")
+    log = Journal(tmp_path)
+    with bench(look_up(Request(board="qemu-virt", options={"smp": "1"})), log) as real:
+        try:
+            real.on()
+            linux = real.linux(real.uboot(), Boot("patched", "none"))
+            if by != "the kernel, over SSH":
+                linux.system.connection.close()  # as that of a kernel that has died
+            assert real.reset(linux)
+            assert real.uboot() is not None
+        finally:
+            real.off()
+    assert f"reset by {by}" in (tmp_path / "journal.jsonl").read_text()

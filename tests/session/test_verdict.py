@@ -20,6 +20,7 @@ RAISED = [
     (errors.LinkStuck("x"), Verdict.INFRA),
     (errors.BoardReset("x"), Verdict.INFRA),
     (errors.PowerLied("x"), Verdict.INFRA),
+    (errors.HostError("x"), Verdict.INFRA),
     (errors.HostOverloaded("x"), Verdict.INFRA),
     (errors.PreconditionError("x"), Verdict.PRECONDITION),
     (errors.TargetError("x"), Verdict.FAIL),
