@@ -10,7 +10,8 @@ one JSON object a line, in this order of first appearance:
 * ``plan``: the id of every test, before the first one starts;
 * ``step``, ``progress``, ``state``, ``note``, ``observation``: what happened;
 * ``outcome``: how a test ended;
-* ``end``: that the run ended by itself, and why if it was cut short.
+* ``end``: that the run ended by itself, why if it was cut short, and how many records
+  there are before it (``records``).
 
 ``t`` is seconds since the run began, by the monotonic clock; what that showed then is
 ``monotonic_s`` of the ``run`` record.
@@ -21,7 +22,7 @@ outcome that accuses are also fsynced, and whatever else is written more than a
 second after the last fsync: a power loss of this host costs no accusation and
 the lines of about a second, and tests whose outcome is lost count as unfinished.
 A line that doesn't fit the disk is taken back whole. The reader drops a torn
-last line.
+last line; a journal that lost others, or has some that can't be read, is no pass.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Journal:
         self.listeners: list[Listener] = []
         self._clock, self._start = clock, clock.now_s()
         self._lock = threading.Lock()
-        self._size = self._steps = 0
+        self._size = self._steps = self._records = 0
         self._synced_s = self._start
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         with _disk(run_dir / NAME):
@@ -114,6 +115,7 @@ class Journal:
         with self._lock:
             record = {"kind": kind, "t": round(self._clock.now_s() - self._start, 6)}
             record |= {name: plain(value) for name, value in values.items()}
+            record |= {"records": self._records} if kind == "end" else {}
             line = json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n"
             if self._fd >= 0:
                 self._append(line.encode(), self._is_durable(record))
@@ -195,6 +197,7 @@ class Journal:
                     os.ftruncate(self._fd, self._size)
                 raise
         self._size += len(line)
+        self._records += 1
 
 
 def find(word: str) -> Path:
@@ -237,7 +240,8 @@ class Run:
         plan: the ids of all tests, in order; None when it was never written.
         outcomes: by test id; of a test with several, the worst, and of those the last.
         end: the ``end`` record; None for a run that was killed.
-        torn: whether the last line was incomplete. ``damaged`` counts others.
+        torn: whether the last line was incomplete.
+        damaged: how many others can't be read, or are missing.
     """
 
     run_dir: Path
@@ -261,10 +265,16 @@ class Run:
         return [self.outcomes.get(t) or result.Outcome(t, unfinished, message) for t in order]
 
     @property
+    def whole(self) -> bool:
+        """Whether all that was written up to the end is there."""
+        return self.end is not None and not self.damaged
+
+    @property
     def exit_code(self) -> int:
         """The exit code of the run: interrupted, then usage, then the closed table.
 
-        A run that did not end by itself is no pass, whatever its tests were.
+        A run that did not end by itself is no pass, whatever its tests were; nor is one
+        whose journal was damaged, for it may have lost an accusation.
         """
         end = self.end or {}
         if end.get("signal") in {"SIGINT", "SIGTERM"}:
@@ -277,7 +287,7 @@ class Run:
             return result.EXIT_USAGE
         if end.get("bug"):
             return result.EXIT_BUG
-        cut = self.end is None or end.get("lab")  # a run without an end was killed
+        cut = not self.whole or end.get("lab")
         return result.EXIT_LAB if cut and code == result.EXIT_OK else code
 
 
@@ -300,6 +310,9 @@ def read(run_dir: Path) -> Run:
             _take(run, _parse(line))
         except (ValueError, KeyError, TypeError, AttributeError):
             run.damaged += 1
+    before = len(run.records) - 1
+    if run.end is not None:
+        run.damaged += max(0, run.end.get("records", before) - before - run.damaged)
     if run.facts and run.facts.get("version") != VERSION:
         found = run.facts.get("version")
         raise errors.InputError(path, f"journal version {found}, this program reads {VERSION}")

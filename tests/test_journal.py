@@ -202,3 +202,21 @@ def test_anything_plain_becomes_json(value: object) -> None:
     import json
 
     json.dumps(journal.plain(value))
+
+
+@pytest.mark.parametrize("bad", [b"", b"{torn\n", b"\xff\xfe\n"])
+def test_a_journal_that_lost_a_line_is_no_pass(tmp_path: Path, bad: bytes) -> None:
+    """It may have been an accusation: the worst of several outcomes of a test counts."""
+    log = _run(tmp_path)
+    log.outcome(Outcome("a", Verdict.PASS))
+    log.outcome(Outcome("b", Verdict.FAIL, "x19"))
+    log.outcome(Outcome("b", Verdict.PASS))
+    log.write("end")
+    log.close()
+    path = tmp_path / journal.NAME
+    assert (journal.read(tmp_path).exit_code, journal.read(tmp_path).whole) == (1, True)
+    path.write_bytes(b"".join(
+        bad if b'"fail"' in line else line for line in path.read_bytes().splitlines(keepends=True)
+    ))  # fmt: skip
+    run = journal.read(tmp_path)
+    assert (run.damaged, run.whole, run.exit_code) == (1, False, result.EXIT_LAB)

@@ -96,12 +96,14 @@ class Many:
         signal = (self.run.end or {}).get("signal")
         if signal:
             return EXIT_SIGINT if signal == "SIGINT" else EXIT_SIGTERM
-        return worst_exit(board.exit_code for board in self.boards)
+        damaged = [EXIT_LAB] if self.run.damaged else []
+        return worst_exit([*damaged, *(board.exit_code for board in self.boards)])
 
     @property
     def verdict(self) -> Verdict:
         """The worst of the boards' verdicts."""
-        return worst(board.verdict for board in self.boards)
+        damaged = [Verdict.UNFINISHED] if self.run.damaged else []
+        return worst([*damaged, *(board.verdict for board in self.boards)])
 
 
 def read(run_dir: Path) -> Many:
@@ -191,6 +193,8 @@ def _both(run: Run, code: int) -> tuple[Verdict, int, str]:
     """Return what journal and process say together: it passed if both say so."""
     if run.end is None or run.torn:
         return _cut(run, "left a journal without an end")
+    if run.damaged:
+        return _cut(run, "left a journal that is damaged")
     if code == run.exit_code:
         found = verdict_of(run)
         return found, code, _reason(run, found)

@@ -81,7 +81,7 @@ def outcomes(run: Run) -> list[result.Outcome]:
     """
     found = run.all_outcomes()
     whole = verdict(run)
-    told = found and run.end is not None and not any(name in run.end for name in CUT_SHORT)
+    told = found and run.whole and not cut_short(run)
     if told or whole in {outcome.verdict for outcome in found}:
         return found
     return [*found, result.Outcome("run", whole, why(run))]
@@ -91,6 +91,8 @@ def why(run: Run) -> str:
     """Return how a run ended that didn't by itself, or judged nothing; in a sentence."""
     if run.end is None:
         return "it was killed, or its journal was cut"
+    if run.damaged:
+        return f"{run.damaged} lines of its journal are damaged or missing"
     return cut_short(run) or "nothing passed"
 
 

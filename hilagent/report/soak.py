@@ -56,13 +56,13 @@ def exit_code(run: Run) -> int:
         accused = [each["exit_code"] for each in rounds(run) if each["exit_code"] == 1]
         return accused[0] if accused else EXIT_SIGINT if signal == "SIGINT" else EXIT_SIGTERM
     codes = [each["exit_code"] for each in rounds(run)]
-    return worst_exit(codes) if codes and run.end is not None else worst_exit([*codes, EXIT_LAB])
+    return worst_exit(codes) if codes and run.whole else worst_exit([*codes, EXIT_LAB])
 
 
 def verdict(run: Run) -> Verdict:
     """Return the worst of the rounds'; at best UNFINISHED for none, or a killed soak."""
     found = [Verdict(each["verdict"]) for each in rounds(run)]
-    return worst(found if found and run.end is not None else [*found, Verdict.UNFINISHED])
+    return worst(found if found and run.whole else [*found, Verdict.UNFINISHED])
 
 
 def results(run: Run) -> dict[str, Any]:
@@ -103,6 +103,8 @@ def summary(run: Run, *, colour: bool = False) -> str:
         lines += ["", wrap(f"It ended: {end}", "")]
     if run.end is None:
         lines += ["", "The soak did not end by itself: it was killed."]
+    elif run.damaged:
+        lines += ["", f"{run.damaged} lines of its journal are damaged or missing."]
     return "\n".join([*lines, "", f"Evidence: {run.run_dir}"]) + "\n"
 
 

@@ -129,6 +129,8 @@ def _troubles(run: Run, colour: bool) -> Iterator[str]:
             yield wrap(f"The run was cut short ({name}): {end[name]}", "")
     if run.end is None:
         yield "The run did not end by itself: it was killed, or its journal was cut."
+    elif run.damaged:
+        yield f"{run.damaged} lines of its journal are damaged or missing: it is no pass."
 
 
 def _finding_lines(outcome: Outcome) -> Iterator[str]:

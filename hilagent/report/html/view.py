@@ -201,7 +201,7 @@ def ends(run: Run) -> list[str]:
     if run.end is None:
         said.append("It did not end by itself: it was killed, or its journal was cut.")
     if run.damaged or run.torn:
-        said.append(f"{run.damaged + int(run.torn)} lines of its journal are damaged.")
+        said.append(f"{run.damaged + int(run.torn)} lines of its journal are damaged or missing.")
     lab = [f"The lab: {r['text']}" for r in run.records if r["kind"] == "note" and r.get("blame")]
     said += lab[:_MOST_NOTES]
     if len(lab) > _MOST_NOTES:
