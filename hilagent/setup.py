@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a host ready: ``python3 -m hilagent.setup [run | test]`` from a checkout.
 
-Needs nothing but Python and, where packages are missing, apt-get and root (it
-asks before it uses sudo). The Python packages of requirements.lock go into
-``.venv`` of the checkout; the host's own Python, its package sources and its
-architectures are left alone. A second call finds everything there and takes a
-fraction of a second. Only the standard library is imported here, and nothing
-that a Python too old for hilagent couldn't read, so that it can say so.
+Needs nothing but Python and, where packages are missing, apt-get and root (it asks before
+it uses sudo). The Python packages of requirements.lock go into ``.venv`` of the checkout; the
+host's own Python, package sources and architectures are left alone. A second call finds all
+there at once. Only the standard library is imported here, and nothing that a Python too old
+for hilagent couldn't read, so that it can say so.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
+import glob
 import hashlib
 import importlib.util
 import os
@@ -57,7 +57,7 @@ class Need(NamedTuple):
         """What isn't there: commands, files and modules, in words."""
         return (
             *(f"the command {tool}" for tool in self.tools if not _has_command(tool)),
-            *(f"the file {file}" for file in self.files if not Path(file).is_file()),
+            *(f"the file {file}" for file in self.files if not glob.glob(file)),
             *(f"the module {name}" for name in self.modules if not _has_module(name)),
         )
 
@@ -77,6 +77,7 @@ _CROSS, _LIBC = (
     ("gcc", "libc6-dev") if _NATIVE else ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")
 )
 _LIBC_FILE = "/usr/lib/aarch64-linux-gnu/libc.a" if _NATIVE else "/usr/aarch64-linux-gnu/lib/libc.a"
+_FUZZER = "/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a"
 _CROSS_TOOLS = ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objcopy")
 
 NEEDS = (
@@ -101,6 +102,8 @@ TEST = (
     Need("telnet", "likewise", tools=("telnet",)),
     Need("curl", "switches a board by Redfish", tools=("curl",)),
     Need("chromium-headless-shell", "opens the reports", tools=("chromium-headless-shell",)),
+    Need("clang", "builds the payload's fuzzer", tools=("clang",)),
+    Need("libclang-rt-dev", "and its sanitizers", files=(_FUZZER,)),
     Need("iproute2", "makes a network for a board to load over", tools=("ip",)),
 )
 LONG = (Need("debootstrap", "makes bare Debian trees to set up in", tools=("debootstrap",)),)

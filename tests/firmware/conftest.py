@@ -66,11 +66,17 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     if shutil.which("gcc") is None:
         pytest.skip("no gcc on this host")
     folder = tmp_path_factory.mktemp("host")
-    (folder / "wire.h").write_text(wire.c_header())
-    payload = sources.firmware_dir() / "payload"
-    files = [Path(__file__).with_name("host.c"), *(payload / f"{name}.c" for name in _PORTABLE)]
-    argv = ["gcc", *_FLAGS, *_SANITIZE, *_OWN_NAMES, f"-I{folder}", f"-I{payload}"]
-    subprocess.run([*argv, *files, "-o", folder / "host"], check=True)
-    program = Host(folder / "host", folder / "stderr")
+    program = Host(host_program(folder, "host.c", "gcc"), folder / "stderr")
     yield program
     program.close()
+
+
+def host_program(folder: Path, main: str, compiler: str, *flags: str) -> Path:
+    """Build the payload's portable files with ``main``, which is beside this one, for this
+    host and under sanitizers; return the program."""
+    (folder / "wire.h").write_text(wire.c_header())
+    payload = sources.firmware_dir() / "payload"
+    files = [Path(__file__).with_name(main), *(payload / f"{name}.c" for name in _PORTABLE)]
+    argv = [compiler, *_FLAGS, *_SANITIZE, *flags, *_OWN_NAMES, f"-I{folder}", f"-I{payload}"]
+    subprocess.run([*argv, *files, "-o", folder / "host"], check=True)
+    return folder / "host"

@@ -14,6 +14,10 @@
 #include "mem.h"
 #include "uart.h"
 
+#ifndef PLANTED
+#define PLANTED 0 /* bytes that a block is too short by, to see that it is seen */
+#endif
+
 static uint8_t out[1 << 20];
 static uint32_t out_size;
 static struct rx rx;
@@ -41,7 +45,7 @@ static void decode(int (*with)(uint8_t *, size_t, const uint8_t *, size_t), cons
 		   uint32_t size)
 {
 	uint32_t room = in[0] | (uint32_t)in[1] << 8;
-	uint8_t *to = malloc(room ? room : 1);
+	uint8_t *to = malloc(room > PLANTED ? room - PLANTED : 1);
 	int got = with(to, room, in + 2, size - 2);
 
 	put_u32((uint32_t)got);
