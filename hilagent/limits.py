@@ -76,6 +76,32 @@ class Length:
         return {**made, f"min{what}": self.low, f"max{what}": self.high}
 
 
+_PASSWORD = re.compile(
+    r"[a-z][a-z0-9+.-]*://[^/\s@]*:[^/\s@]+@"  # a URL with a user and a password
+    r"|(?:^|\s)--?pass(?:word|wd|phrase)?(?:=|\s)\S"
+    r"|\bipmi\S*\s(?:.*\s)?-P\s?\S"
+    r"|\bcurl\s(?:.*\s)?(?:-u|--user)[\s=]*[^\s:]+:\S"
+)
+
+
+@dataclass(frozen=True)
+class NoPassword:
+    """Words of a command without a password among them, as far as it can be told: a board's
+    file is in each run's journal, and a command in ``ps``."""
+
+    def check(self, value: Any) -> Any:
+        """Return ``value``; raises ValueError where a word gives a password."""
+        if _PASSWORD.search(" ".join(value)):
+            raise ValueError(
+                "a password in it would be in every report: give the program a file that has it"
+                " (ipmitool -f, curl --netrc-file)"
+            )
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return _after(self.check, handler(source))
+
+
 def _after(check: Any, schema: Any) -> Any:
     from pydantic_core import core_schema
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from hilagent.board.hardware import STRICT, Text, Uart
-from hilagent.limits import Between, Length
+from hilagent.limits import Between, Length, NoPassword
 
-Command = Annotated[tuple[Text, ...], Length(1, 64)]
+Command = Annotated[tuple[Text, ...], Length(1, 64), NoPassword()]
 Seconds = Annotated[float, Between(0.1, 3600)]
 Port = Annotated[int, Between(1, 65535)]
 

@@ -7,9 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hilagent import board, data, errors
 from hilagent.board.check import SSH_PORT
+from hilagent.limits import NoPassword
 
 HERE = {"HOME": "/nonexistent"}
 LAB = """\
@@ -274,3 +276,35 @@ def test_an_outlet_on_the_network_has_one_board(tmp_path: Path) -> None:
     assert _told(one, two) == []
     (told,) = _told(one, plug("two", 'Plug", outlet: 1'))
     assert told.startswith("two.yaml:4: power.outlet: expected a power outlet of its own, found")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ipmitool, -H, bmc7, -U, lab, -P, s3cret, chassis, power, 'on'",
+        "sh, -c, 'ipmitool -H bmc7 -U lab -P s3cret power on'",
+        "curl, -fsS, -u, 'lab:s3cret', 'https://bmc7'",
+        "curl, --user=lab:s3cret, 'https://bmc7'",
+        "curl, 'https://lab:s3cret@bmc7/on'",
+        "pdu, --password, s3cret",
+        "pdu, --passwd=s3cret",
+    ],
+)
+def test_a_password_in_a_command_is_refused_without_telling_it(words: str) -> None:
+    with pytest.raises(ValueError, match="a password in it would be in every report") as caught:
+        NoPassword().check(yaml.safe_load(f"[{words}]"))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ipmitool, -I, lanplus, -H, bmc7, -U, lab, -f, /etc/lab/bmc7, chassis, power, 'on'",
+        "curl, -fsS, --netrc-file, /etc/lab/netrc, 'https://bmc7:8443/on'",
+        "uhubctl, -l, 1-1, -p, '2', -a, 'on'",
+        "pdu, --password-file, /etc/lab/pdu",
+        "ssh, -P, relay",
+    ],
+)
+def test_a_file_with_the_password_is_right(words: str) -> None:
+    NoPassword().check(yaml.safe_load(f"[{words}]"))
