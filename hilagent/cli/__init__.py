@@ -145,12 +145,13 @@ def _run(
 
 
 @_hilagent.command("soak")
-@click.argument("board", default=DEFAULT_BOARD)
+@click.argument("board", default="")
 @click.option("--for", "seconds", type=Duration(), default=600.0, metavar="TIME",
               help="Begin no round after this long, e.g. 30m or 8h (default: 10m).")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), metavar="N", help="At most so many rounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json on stdout.")
 @_suite_options
+@place_options
 @_board_options
 def _soak(board: str, seconds: float, rounds: int | None, as_json: bool, **chosen: Any) -> int:
     """Run the suites on BOARD over and over, from power each time, until something is wrong.
@@ -164,7 +165,9 @@ def _soak(board: str, seconds: float, rounds: int | None, as_json: bool, **chose
 
     without = {"seconds", "rounds", "as_json", "run_dir"}
     argv = given(click.get_current_context(), without=without)
-    wanted = Wanted(board, chosen["folders"], seconds, rounds or 0, argv)
+    place = place_in(chosen)
+    board = chosen_board((board,) if board else (), place, DEFAULT_BOARD)
+    wanted = Wanted(board, chosen["folders"], seconds, rounds or 0, argv, place)
     return run_soak(wanted, chosen["run_dir"], as_json=as_json)
 
 

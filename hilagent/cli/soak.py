@@ -53,6 +53,7 @@ class Wanted:
         seconds: after which no round begins.
         rounds: at most; 0: as many as there is time for.
         argv: what each round gets behind its board's name.
+        place: that the board is at; each round acquires it anew.
     """
 
     board: str
@@ -60,6 +61,7 @@ class Wanted:
     seconds: float
     rounds: int
     argv: Sequence[str]
+    place: boards_room.Place | None = None
 
 
 def run_soak(wanted: Wanted, run_dir: Path | None, *, as_json: bool) -> int:
@@ -68,7 +70,7 @@ def run_soak(wanted: Wanted, run_dir: Path | None, *, as_json: bool) -> int:
     Raises:
         errors.UsageError: no such board; nothing was begun.
     """
-    board = boards_room.load(wanted.board, dirs=wanted.folders)
+    board = boards_room.load(wanted.board, dirs=wanted.folders, place=wanted.place)
     log = runs.begun(run_dir or journal.new_run_dir(f"soak-{board.name}"))
     try:
         log.run(

@@ -10,7 +10,8 @@ import pytest
 
 from hilagent import cli, errors, place
 from hilagent.board import Place
-from hilagent.cli import placing
+from hilagent.cli import placing, soak
+from hilagent.cli.soak import Wanted
 from hilagent.place.client import Listed
 
 PLACES = [
@@ -74,3 +75,22 @@ def test_a_place_that_is_not_there_is_the_labs() -> None:
     with pytest.raises(errors.LabError, match="has not place x") as caught:
         placing.board_at(Place("x"))
     assert caught.value.hint == "its places: a, b, c, d"
+
+
+def test_each_round_of_a_soak_asks_for_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Wanted] = []
+
+    def run_soak(wanted: Wanted, *_: object, **__: object) -> int:
+        asked.append(wanted)
+        return 0
+
+    monkeypatch.setattr(soak, "run_soak", run_soak)
+    argv = ["--reserve", "soc=bcm2711", "--coordinator", "lab0", "--wait", "5m", "--rounds", "2"]
+    assert cli.main(["soak", *argv]) == 0
+    (wanted,) = asked
+    assert (wanted.board, wanted.rounds) == ("rpi-4b", 2)
+    assert wanted.place == Place(tags={"soc": "bcm2711"}, coordinator="lab0")
+    words = " ".join(wanted.argv)
+    assert "--reserve soc=bcm2711" in words
+    assert "--coordinator lab0" in words
+    assert "--wait" in words
