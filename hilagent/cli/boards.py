@@ -30,6 +30,8 @@ def boards(folders: Sequence[Path], *, as_json: bool) -> int:
             print(f"{'':<16} {row['file']}")
             if row["quarantine"]:
                 print(f"{'':<16} in quarantine {row['quarantine']}")
+            if row["left_on"]:
+                print(f"{'':<16} {row['left_on']}")
             if row["needs"]:
                 print(f"{'':<16} needs {', '.join(row['needs'])}")
     wrong = [problem.message for entry in entries for problem in entry.problems]
@@ -51,8 +53,18 @@ def _row(entry: boards_room.Entry, board: boards_room.Board) -> dict[str, Any]:
         },
         "needs": list(entry.needs),
         "quarantine": "" if entry.model else _quarantine(board),
+        "left_on": "" if entry.model else _left_on(board),
         "file": str(entry.path),
     }
+
+
+def _left_on(board: boards_room.Board) -> str:
+    try:
+        run = lock.killed(lock.things(board))
+    except errors.LabError:
+        return ""  # of the same folder as a quarantine, which says why
+    off = f"hilagent power {board.name} off"
+    return f"may be on, for a run was killed: {run}; switch it off: {off}" if run else ""
 
 
 def _quarantine(board: boards_room.Board) -> str:

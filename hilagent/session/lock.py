@@ -27,7 +27,7 @@ from hilagent.session import shared
 from hilagent.session.things import things
 from hilagent.text import scrub_line
 
-__all__ = ["Holder", "Queue", "Taken", "Waiting", "hold", "holder", "things"]
+__all__ = ["Holder", "Queue", "Taken", "Waiting", "hold", "holder", "killed", "things"]
 
 LOOK_S = 1.0
 """Between two tries: flock(2) has no time-out, and a thread in it could not be ended."""
@@ -95,15 +95,25 @@ class Taken(errors.LabError):
 
 def holder(names: Sequence[str]) -> Holder | None:
     """Return who holds one of ``names`` now, None for nobody (of this host, or container)."""
+    return next((found for found in _written(names) if found.holds()), None)
+
+
+def killed(names: Sequence[str]) -> Holder | None:
+    """Return the run that was killed while it held one of ``names``, which may be on; or None."""
+    left = (found for found in _written(names) if found.run_dir is not None)
+    return next((found for found in left if not found.holds()), None)
+
+
+def _written(names: Sequence[str]) -> Iterator[Holder]:
+    """Yield who stands in the files of ``names``."""
     for name in names:
         path = _path(name)
         with suppress(OSError):
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(fd, "rb") as file:
                 found = _read(file.read(_HEAD), path)
-            if found is not None and found.holds():
-                return found
-    return None
+            if found is not None:
+                yield found
 
 
 @contextlib.contextmanager

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from tests.cli.person import environment
 from tests.cli.shelf import shelf
 from tests.cli.test_many import SHORT
 from tests.fault import boundaries
-from tests.fault.harness import ran
+from tests.fault.harness import HILAGENT, ran
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +32,9 @@ def test_a_killed_run_is_what_its_journal_says_and_the_next_one_recovers(tmp_pat
         for lines, torn in ((1, 40), (expected.lines - 2, 0), (last, 1)):
             done = boundaries.killed(argv, tmp_path / f"{lines}", lines, torn)
             boundaries.check(done, lines, bool(torn), expected)
+        assert str(tmp_path / str(last)) in _left_on(named), "nobody says that it may be on"
         again = ran(argv, tmp_path / "again")
+        assert _left_on(named) == ""
     assert again.code == expected.code, again.story()
     assert again.run is not None
     assert {t: o.verdict for t, o in again.run.outcomes.items()} == expected.verdicts
@@ -37,6 +42,13 @@ def test_a_killed_run_is_what_its_journal_says_and_the_next_one_recovers(tmp_pat
     assert str(tmp_path / str(last) / "run") in _notes(again.run), (
         "not told who may have left it on"
     )
+
+
+def _left_on(named: list[str]) -> str:
+    argv = [sys.executable, *HILAGENT, "boards", *named, "--json"]
+    rows = json.loads(subprocess.run(argv, capture_output=True, timeout=60).stdout)
+    (left_on,) = (row["left_on"] for row in rows if row["name"] == "rock")
+    return str(left_on)
 
 
 def _notes(run: journal.Run) -> str:

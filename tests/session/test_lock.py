@@ -62,12 +62,17 @@ def test_a_holder_that_dies_frees_all_and_is_named_once(tmp_path: Path) -> None:
     assert child.stdout is not None
     assert child.stdout.readline() == "held\n"
     assert f"pid {child.pid}" in _refused("port", tmp_path)
+    assert lock.killed(["port"]) is None
     child.kill()
     child.communicate()
+    left = lock.killed(["other", "port"])
+    assert left is not None
+    assert left.pid == child.pid
     with lock.hold(["other", "outlet", "port"], board="x", run_dir=tmp_path) as killed:
         assert [(each.pid, each.run_dir) for each in killed] == [(child.pid, Path.cwd())]
     with lock.hold(["port"], board="x", run_dir=tmp_path) as killed:
         assert killed == [], "who let go of it was not killed"
+    assert lock.killed(["port", "outlet"]) is None
 
 
 def test_the_holder_can_be_asked_for_without_taking_the_lock(
