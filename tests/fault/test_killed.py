@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ def test_a_killed_run_is_what_its_journal_says_and_the_next_one_recovers(tmp_pat
         last = expected.lines // 2
         for lines, torn in ((1, 40), (expected.lines - 2, 0), (last, 1)):
             done = boundaries.killed(argv, tmp_path / f"{lines}", lines, torn)
+            assert done.code == -signal.SIGKILL, done.story()
             boundaries.check(done, lines, bool(torn), expected)
         assert str(tmp_path / str(last)) in _left_on(named), "nobody says that it may be on"
         again = ran(argv, tmp_path / "again")
