@@ -24,7 +24,7 @@ from hilagent.clock import Deadline
 from hilagent.console.late import TICK_S, Lateness
 from hilagent.console.line import Line
 from hilagent.console.tape import KEEP_BYTES, Tape
-from hilagent.console.watch import Crash, CrashWatch, Kind
+from hilagent.console.watch import Crash, CrashWatch, Incident, Kind
 from hilagent.errors import AgentBug, HilagentError, HostError, LinkError, LinkStuck, Unsupported
 from hilagent.text import scrub
 from hilagent.transport.base import Answers, Breaks, Pauses, Returns, Stream
@@ -41,6 +41,7 @@ class Console:
         folder: of the log files, see :class:`~hilagent.console.tape.Tape`.
         keep_bytes: of received bytes in memory.
         told: hears, from the reader's thread, that the line went away or came back.
+        happened: hears, from there, of each incident, once it is over.
     """
 
     def __init__(
@@ -50,13 +51,15 @@ class Console:
         *,
         keep_bytes: int = KEEP_BYTES,
         told: Callable[[str], None] = lambda text: None,
+        happened: Callable[[Incident], None] = lambda incident: None,
     ) -> None:
-        self._stream, self._told = stream, told
+        self._stream, self._told, self._happened = stream, told, happened
         self._away_since_s: float | None = None
         self._tape = Tape(folder, keep_bytes)
         self._watch = CrashWatch(self._tape.end)
         self._begin = self._seen = self._tape.end
         self._crashes: list[Crash] = []
+        self._incidents = 0
         self._resets_from: int | None = None
         # Entered as a lock: a signal's exception within Condition.__enter__, which is Python,
         # would leave it locked for ever.
@@ -163,6 +166,22 @@ class Console:
         with self._lock:
             return next((crash for crash in self._crashes if crash.start >= since), None)
 
+    def crash_by(self, deadline: Deadline, since: int = 0) -> Crash | None:
+        """Return the first crash that starts at ``since`` or later; wait for one.
+
+        A connection to a kernel ends before the kernel has said of what. None at the
+        deadline, or when this line is at its end.
+        """
+        more = True
+        while True:
+            end, crash = self.position(), self.crash(since)
+            if crash is not None or not more:
+                return crash
+            try:
+                more = self.wait(end, deadline)
+            except HilagentError:
+                more = False
+
     def expect_resets(self, *, expected: bool) -> None:
         """Say whether a bootloader's banner is news from here on; at first it is not."""
         with self._lock:
@@ -223,9 +242,11 @@ class Console:
         except Exception as error:  # whatever it is, nobody may wait for ever
             lost = AgentBug(f"the console's reader failed: {error!r}")
         with self._lock:
+            self._note(self._watch.end())  # a last line without an end counts, too
             self._lost = lost
             self._late.due_s = float("inf")
             self._news.notify_all()
+        self._report()
 
     def _receive(self) -> bool:
         """Take what there is; return whether there was anything."""
@@ -238,14 +259,25 @@ class Console:
         now_ns = time.monotonic_ns()
         with self._lock:
             self._tape.received(chunk, now_ns)
-            for crash in self._watch.feed(chunk):
-                if not crash.fatal or (crash.kind is Kind.RESET and not self._is_news(crash)):
-                    continue
-                if len(self._crashes) < _MAX_CRASHES:
-                    self._crashes.append(crash)
+            self._note(self._watch.feed(chunk))
             if self._tape.end > self._wanted:  # most bytes come alone: wake nobody too early
                 self._wanted = sys.maxsize
                 self._news.notify_all()
+        self._report()
+
+    def _note(self, crashes: list[Crash]) -> None:
+        for crash in crashes:
+            if not crash.fatal or (crash.kind is Kind.RESET and not self._is_news(crash)):
+                continue
+            if len(self._crashes) < _MAX_CRASHES:
+                self._crashes.append(crash)
+
+    def _report(self) -> None:
+        """Tell of the incidents that are over, as many as a person would read."""
+        for incident in self._watch.incidents()[: _MAX_CRASHES - self._incidents]:
+            self._incidents += 1
+            with suppress(HilagentError):  # a full disk is told to those who wait
+                self._happened(incident)
 
     def _mind_the_line(self, since_s: float | None) -> None:
         """Note that the line went away, or that it is back and where bytes may be missing."""

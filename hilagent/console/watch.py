@@ -2,45 +2,42 @@
 """The crash watch: what a console says when something on the board has died.
 
 The reader feeds it every chunk. It works line by line and only on lines that
-hold a trigger, so that it costs next to nothing, and gives the same answer for
-a stream in one piece and byte by byte. It knows U-Boot's exceptions and
-restarts and the first lines of a dying kernel. A stall (RCU's, or a lockup's) is
-no death: a host that stood still looks the same to the kernel, which then goes on.
+hold a sign, or follow one, so that it costs next to nothing, and gives the same
+answer for a stream in one piece and byte by byte. A sign is told as soon as its
+line is complete (:class:`Crash`); the whole block that it belongs to, with a
+title of its own, once it is over (:class:`~hilagent.console.incident.Incident`).
 """
 
 from __future__ import annotations
 
-import enum
 import re
+from collections import deque
 from dataclasses import dataclass
 
 from hilagent.errors import BoardReset, LabError, TargetCrash, WorldError
 from hilagent.text import scrub_line
 
+from .incident import Grouping, Incident, Spoken
+from .signs import Kind, Sign, next_sign, sign
+
+__all__ = ["MAX_LINE", "Crash", "CrashWatch", "Incident", "Kind", "incidents"]
+
 MAX_LINE = 512
 _TITLE = 120
-
-
-class Kind(enum.Enum):
-    """Who died; STALL: nobody, a CPU made no progress for long."""
-
-    STALL = "stall"
-    KERNEL = "kernel"
-    FIRMWARE = "firmware"
-    RESET = "reset"
+_PAST_LINES = 12
 
 
 @dataclass(frozen=True)
 class Crash:
-    """One event.
+    """One sign.
 
     Attributes:
         kind: who died.
         title: its line from the sign on, scrubbed: without timestamps or what else is before.
         start, end: absolute positions of that line on the console.
         type: what sort of death: ``oops``, ``panic``, ``BUG``, ``sanitizer``, ``SError``,
-            ``hyp panic``, ``RCU stall``, ``lockup``, ``hung task``, ``banner``, or whose
-            exception it was.
+            ``hyp panic``, ``RCU stall``, ``lockup``, ``hung task``, ``WARNING``, ``lockdep``,
+            ``banner``, or whose exception it was.
     """
 
     kind: Kind
@@ -52,80 +49,19 @@ class Crash:
     @property
     def fatal(self) -> bool:
         """Whether nothing that was waited for can come after it."""
-        return self.kind is not Kind.STALL
+        return self.kind.fatal
 
     def error(self) -> WorldError:
         """Return the error that it stands for."""
-        if self.kind in (Kind.KERNEL, Kind.STALL):
-            return TargetCrash(f"the kernel crashed: {self.title}")
         if self.kind is Kind.RESET:
             return BoardReset(f"the board restarted by itself: {self.title}")
-        return LabError(f"the board's firmware crashed: {self.title}")
+        if self.kind is Kind.FIRMWARE:
+            return LabError(f"the board's firmware crashed: {self.title}")
+        return TargetCrash(f"the kernel crashed: {self.title}")
 
 
-_U_BOOT = rb"U-Boot (?:SPL |TPL )?20\d\d\.\d\d"
-_HUNG = rb"INFO: task .{1,40} blocked (?:in \S+ )?for more than \d+ seconds"
-_SIGNS: tuple[tuple[Kind, str, tuple[bytes, ...]], ...] = (
-    # Linux 6.12: kernel/rcu/tree_stall.h, watchdog.c, workqueue.c, hung_task.c
-    (Kind.STALL, "RCU stall", (rb"rcu: INFO: ", rb"INFO: rcu_[a-z]+ (?:self-)?detected")),
-    (Kind.STALL, "lockup", (
-        rb"watchdog: (?:BUG|(?:CPU\d+: )?Watchdog detected)", rb"Watchdog detected hard LOCKUP",
-        rb"BUG: (?:soft lockup|workqueue lockup)",
-    )),
-    (Kind.STALL, "hung task", (_HUNG,)),
-    # mm/kasan, mm/kfence, kernel/kcsan, lib/ubsan.c
-    (Kind.KERNEL, "sanitizer", (rb"BUG: K(?:ASAN|FENCE|CSAN|MSAN): ", rb"KASAN: ", rb"UBSAN: ")),
-    # arch/arm64/kvm/handle_exit.c
-    (Kind.KERNEL, "hyp panic", (
-        rb"Kernel panic - not syncing: HYP panic", rb"HYP panic:", rb"nVHE hyp (?:BUG|panic)",
-    )),
-    (Kind.KERNEL, "panic", (rb"Kernel panic - not syncing",)),
-    # arch/arm64/kernel/traps.c, entry-common.c, mm/fault.c
-    (Kind.KERNEL, "SError", (rb"SError Interrupt on CPU", rb"Internal error: (?:Oops - )?SError")),
-    (Kind.KERNEL, "oops", (
-        rb"Internal error: ", rb"Unable to handle kernel ", rb"Bad mode in .{1,30} handler",
-        rb"Unhandled \S+ \S+ (?:sync|irq|fiq|error) exception on CPU",
-        rb"Insufficient stack space to handle exception",
-    )),
-    (Kind.KERNEL, "BUG", (rb"kernel BUG at ", rb"BUG: ")),
-    # U-Boot: arch/arm/lib/interrupts_64.c, lib/hang.c
-    (Kind.FIRMWARE, "U-Boot", (
-        rb'"Synchronous Abort" handler', rb'"(?:Bad )?(?:Error|Irq|Fiq)" handler, esr',
-        rb"### ERROR ### Please RESET",
-    )),
-    # TF-A: bl31/aarch64/crash_reporting.S, plat_panic_handler, lib/libc/assert.c
-    (Kind.FIRMWARE, "TF-A", (
-        rb"Unhandled [Ee]xception", rb"PANIC in EL3", rb"PANIC at PC *: *0x",
-        rb"Unhandled External Abort received on", rb"ASSERT: (?:File )?\S+:\d+",
-    )),
-    # OP-TEE: core/kernel/abort.c, panic.c
-    (Kind.FIRMWARE, "OP-TEE", (
-        rb"Core (?:data|prefetch|undef|alignment)[ -]abort", rb"E/TC:.{0,40} Panic ",
-        rb"User TA (?:data|prefetch|undef|alignment)[ -]abort",
-    )),
-    # EDK2: ArmPkg/Library/DefaultExceptionHandlerLib, MdePkg's DebugLib
-    (Kind.FIRMWARE, "UEFI", (
-        rb"Synchronous Exception at 0x", rb"SError Exception at 0x", rb"IRQ Exception at 0x",
-        rb"FIQ Exception at 0x", rb"ASSERT(?:_[A-Z_]+)? (?:\[\w+\]|\(Status)",
-    )),
-    # ours: firmware/payload/fatal.c
-    (Kind.FIRMWARE, "payload", (rb"HIL: an exception that nothing guards",)),
-    (Kind.RESET, "banner", (_U_BOOT,)),
-)  # fmt: skip
-_CUES = (
-    b"BUG", b"anic", b"rror", b"handle", b"INFO: ", b"Watchdog", b"SAN: ", b"U-Boot ",
-    b"### ERROR", b"PANIC", b"ASSERT", b"abort", b"xception",
-)  # fmt: skip
-"""One of them is in whatever a sign is in: to look for these costs a tenth."""
-_TRIGGER = re.compile(b"|".join(sign for *_, signs in _SIGNS for sign in signs))
-_PATTERNS = tuple((kind, what, re.compile(b"|".join(signs))) for kind, what, signs in _SIGNS)
 _BANNER_FOLLOWS = re.compile(rb"(?:DRAM|CPU|SoC|Model|Board) *: |Trying to boot from ")
 _BANNER_LINES = 6
-
-
-def _sign(text: bytes) -> re.Match[bytes] | None:
-    """Return the first sign in ``text``."""
-    return _TRIGGER.search(text) if any(cue in text for cue in _CUES) else None
 
 
 class CrashWatch:
@@ -139,8 +75,10 @@ class CrashWatch:
         self._line = b""  # the beginning of the line that is not yet complete
         self._at = position  # where it starts
         self._next = position  # where the next chunk starts
+        self._past: deque[Spoken] = deque(maxlen=_PAST_LINES)  # the lines before it
         self._banner: Crash | None = None
         self._banner_lines = 0
+        self._grouping = Grouping()
 
     def feed(self, chunk: bytes) -> list[Crash]:
         """Return what ``chunk`` completes."""
@@ -149,43 +87,90 @@ class CrashWatch:
         if not last:
             self._line = (self._line + chunk)[:MAX_LINE]
             return []
-        whole = self._line + chunk[:last]
-        found: list[Crash] = []
-        if self._banner is not None or _sign(whole):
-            found = self._judge_all(chunk[:last], at)
+        if self._line:
+            first = chunk.index(b"\n") + 1
+            found = self._judge((self._line + chunk[: first - 1])[:MAX_LINE], self._at, at + first)
+        else:
+            first, found = 0, []
+        found += self._lines(chunk[:last], first, at)
         self._line, self._at = chunk[last:][:MAX_LINE], at + last
+        return found
+
+    def end(self) -> list[Crash]:
+        """Return what the last line holds if nothing follows it; the incident is over, too."""
+        found = self._judge(self._line, self._at, self._next) if self._line else []
+        self._line, self._at = b"", self._next
+        self._grouping.close()
         return found
 
     def cut(self) -> None:
         """Forget the line that is not yet complete: what comes next may not belong to it."""
         self._line, self._at, self._banner = b"", self._next, None
+        self._past.clear()
+        self._grouping.close()
 
-    def _judge_all(self, chunk: bytes, at: int) -> list[Crash]:
+    def incidents(self) -> list[Incident]:
+        """Return the incidents that are over and were not yet returned."""
+        return self._grouping.take()
+
+    def _lines(self, text: bytes, start: int, at: int) -> list[Crash]:
+        """Return what is in these complete lines, of which the first begins at ``start``.
+
+        Args:
+            at: the absolute position of ``text``.
+        """
         found: list[Crash] = []
-        for line in chunk.split(b"\n")[:-1]:
-            at += len(line) + 1
-            found += self._judge((self._line + line)[:MAX_LINE], self._at, at)
-            self._line, self._at = b"", at
+        while start < len(text):
+            if self._banner is None and not self._grouping.open:
+                place = next_sign(text, start)
+                line = text.rfind(b"\n", start, place) + 1 if place >= 0 else len(text)
+                self._pass(text[start:line], at + start)
+                start = max(start, line)
+            if start < len(text):
+                end = text.index(b"\n", start) + 1
+                found += self._judge(text[start : end - 1][:MAX_LINE], at + start, at + end)
+                start = end
         return found
 
-    def _judge(self, line: bytes, start: int, end: int) -> list[Crash]:
+    def _pass(self, lines: bytes, at: int) -> None:
+        """Remember the last of these lines: what begins after them may have begun here."""
+        kept = lines.rsplit(b"\n", _PAST_LINES + 1)[:-1]
+        if len(kept) > _PAST_LINES:  # the first is all the rest
+            del kept[0]
+        start = at + len(lines) - sum(len(each) + 1 for each in kept)
+        for each in kept:
+            self._past.append(Spoken(each[:MAX_LINE], start, start + len(each) + 1))
+            start += len(each) + 1
+
+    def _judge(self, text: bytes, start: int, end: int) -> list[Crash]:
+        line = Spoken(text, start, end)
         found = []
         if self._banner is not None:
             self._banner_lines -= 1
-            if _BANNER_FOLLOWS.match(line):
+            if _BANNER_FOLLOWS.match(line.text):
                 found.append(self._banner)
             if found or not self._banner_lines:
                 self._banner = None
-        if match := _sign(line):
-            kind, what = next(
-                (kind, what)
-                for kind, what, pattern in _PATTERNS
-                if pattern.match(line, match.start())
-            )
-            title = scrub_line(line[match.start() :].strip(), limit=_TITLE)
-            crash = Crash(kind, title, start, end, what)
-            if kind is Kind.RESET:  # `version` prints that line too: what follows decides
+        seen = sign(line.text)
+        if seen is not None:
+            crash = _crash(line, seen)
+            if seen.kind is Kind.RESET:  # `version` prints that line too: what follows decides
                 self._banner, self._banner_lines = crash, _BANNER_LINES
             else:
                 found.append(crash)
+        self._grouping.line(line, seen, self._past)
+        self._past.append(line)
         return found
+
+
+def _crash(line: Spoken, seen: Sign) -> Crash:
+    title = scrub_line(line.text[seen.at :].strip(), limit=_TITLE)
+    return Crash(seen.kind, title, line.start, line.end, seen.type)
+
+
+def incidents(text: bytes, position: int = 0) -> list[Incident]:
+    """Return the incidents in ``text``, whose first byte is at ``position``."""
+    watch = CrashWatch(position)
+    watch.feed(text)
+    watch.end()
+    return watch.incidents()

@@ -49,6 +49,7 @@ def results(run: Run) -> dict[str, Any]:
         "code": [_table(record) for record in run.observations("code")],
         "restarts": [_table(record) for record in run.observations("restarts")],
         "legs": [_table(record) for record in run.observations("leg")],
+        "incidents": [_table(record) for record in run.observations("incident")],
         "files": files(run),
     }
     return scrubbed(out)

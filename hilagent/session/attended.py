@@ -20,6 +20,7 @@ from hilagent.place import Place
 from hilagent.session import switch
 from hilagent.session.firmware import with_firmware
 from hilagent.session.held import held
+from hilagent.session.reading import reading
 
 Begin = Literal["as it is", "on", "cycle"]
 
@@ -132,7 +133,7 @@ class Attended:
         from hilagent import transport
 
         stream = transport.open(self._board.console, self._power, self._place)
-        self._console = Console(stream, self._journal.run_dir, told=self._journal.note)
+        self._console = reading(stream, self._journal)
 
     def _close(self) -> None:
         console, self._console = self._console, None

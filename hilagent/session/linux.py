@@ -320,9 +320,10 @@ def check_network(boot: Boot, line: Line, position: int, seconds: float) -> None
     Raises:
         errors.LabError: the network, unless a CPU has stalled since ``position``.
     """
-    from hilagent.console.watch import CrashWatch
+    from hilagent.console.watch import CrashWatch, Kind
 
-    if CrashWatch().feed(line.console.cut(position, _MOST_CONSOLE)[1] + b"\n"):
+    found = CrashWatch().feed(line.console.cut(position, _MOST_CONSOLE)[1] + b"\n")
+    if any(each.kind is not Kind.REPORT for each in found):
         return
     said = scrub(line.console.cut(position, _MOST_CONSOLE)[1])
     reasons = _REASON.findall(said) or ["SSH was not ready"]

@@ -28,6 +28,7 @@ from hilagent.session.held import held
 from hilagent.session.linux import Boot, Linux, LinuxBench
 from hilagent.session.machine import Machine, State
 from hilagent.session.own import KEXEC_S, OwnSystem
+from hilagent.session.reading import reading
 from hilagent.session.restart import Restarts
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
@@ -309,7 +310,7 @@ class RealBench:
         payload.vectors(subject.target, subject.blob, subject.offset, serves_el2=subject.serves_el2)
 
     def _open_console(self, stream: object) -> None:
-        self._console = Console(stream, self._journal.run_dir, told=self._journal.note)  # type: ignore[arg-type]
+        self._console = reading(stream, self._journal)  # type: ignore[arg-type]
 
     def _watch_threads(self) -> None:
         from hilagent.power import QemuPower

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hilagent import errors
+from hilagent.clock import Deadline
 from hilagent.console.watch import CrashWatch
 from hilagent.console.watch import Kind as CrashKind
 from hilagent.probe.asks import Ask, LeftOut
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _STOPS = (errors.TargetError, errors.LinkError, errors.HostOverloaded)
 _MOST_CONSOLE = 1 << 20
+_TAIL_S = 3.0
+"""So long the console may take to tell why a connection has ended."""
 _BATCH = 16
 
 Make = Callable[["Linux"], Sequence[Ask]]
@@ -157,7 +160,8 @@ def _ask(linux: Linux, batch: Sequence[Ask]) -> tuple[list[Done], errors.Hilagen
 
 
 def _owned(session: Session, linux: Linux, exc: errors.HilagentError) -> errors.HilagentError:
-    """Return the kernel's crash where the console tells one, else ``exc``."""
+    """Return the kernel's crash where the console tells one, if soon, else ``exc``."""
+    session.console().crash_by(Deadline.after(_TAIL_S), linux.position)
     text = session.console().cut(linux.position, _MOST_CONSOLE)[1]
     for crash in CrashWatch().feed(text + b"\n"):
         if crash.kind is CrashKind.KERNEL:

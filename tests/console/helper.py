@@ -9,15 +9,24 @@ from pathlib import Path
 
 from hilagent.console import Console
 from hilagent.console.tape import KEEP_BYTES
+from hilagent.console.watch import Incident
 from hilagent.transport.base import FdStream
 
 
 class FarEnd:
-    """A console, and a socket that says what the board says."""
+    """A console, and a socket that says what the board says.
+
+    Attributes:
+        incidents: that are over.
+    """
 
     def __init__(self, folder: Path | None = None, keep_bytes: int = KEEP_BYTES) -> None:
         near, self.far = socket.socketpair()
-        self.console = Console(FdStream(near.detach(), "under test"), folder, keep_bytes=keep_bytes)
+        self.incidents: list[Incident] = []
+        self.console = Console(
+            FdStream(near.detach(), "under test"), folder, keep_bytes=keep_bytes,
+            happened=self.incidents.append,
+        )  # fmt: skip
 
     def say(self, data: bytes) -> None:
         """Let the board print something."""

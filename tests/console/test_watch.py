@@ -16,6 +16,7 @@ VERSION = (
     b"aarch64-linux-gnu-gcc (Debian 12.2.0-14) 12.2.0\r\nGNU ld 2.40\r\n=> "
 )
 PANIC = b"[    1.234567] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n"
+WARNING = b"[   20.000000] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 y+0x1/0x2\r\n"
 STALL = b"[   21.000000] rcu: INFO: rcu_preempt self-detected stall on CPU\r\n"
 ABORT = (
     b'"Synchronous Abort" handler, esr 0x96000010\r\nelr: 0000000040213a4c lr : 00000000\r\n'
@@ -82,7 +83,31 @@ def test_what_is_no_death_yields_nothing(text: bytes) -> None:
         ("INFO: task sh:1 blocked in I/O for more than 122 seconds.", Kind.STALL, "hung task"),
         ("BUG: KASAN: slab-use-after-free in x+0x1/0x2", Kind.KERNEL, "sanitizer"),
         ("BUG: KFENCE: out-of-bounds read in x+0x1/0x2", Kind.KERNEL, "sanitizer"),
-        ("UBSAN: array-index-out-of-bounds in a.c:1:2", Kind.KERNEL, "sanitizer"),
+        ("UBSAN: array-index-out-of-bounds in a.c:1:2", Kind.REPORT, "sanitizer"),
+        ("BUG: KCSAN: data-race in a / b", Kind.REPORT, "sanitizer"),
+        ("BUG kmalloc-64 (Not tainted): Poison overwritten", Kind.KERNEL, "sanitizer"),
+        ("KASAN: null-ptr-deref in range [0x0000000000000000-0x7]", Kind.KERNEL, "sanitizer"),
+        ("WARNING: CPU: 0 PID: 71 at lib/refcount.c:28 x+0x1/0x2", Kind.REPORT, "WARNING"),
+        ("WARNING: kernel/x.c:12 at x+0x1/0x2, CPU#0: sh/71", Kind.REPORT, "WARNING"),
+        ("WARNING: possible recursive locking detected", Kind.REPORT, "lockdep"),
+        ("WARNING: possible circular locking dependency detected", Kind.REPORT, "lockdep"),
+        ("WARNING: suspicious RCU usage", Kind.REPORT, "lockdep"),
+        ("[ BUG: Invalid wait context ]\r", Kind.REPORT, "lockdep"),
+        ("INFO: possible circular locking dependency detected", Kind.REPORT, "lockdep"),
+        ("BUG: sleeping function called from invalid context at a.c:1", Kind.REPORT, "BUG"),
+        ("BUG: using smp_processor_id() in preemptible [00000000] code: a/1", Kind.REPORT, "BUG"),
+        ("rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 1-... }", Kind.STALL,
+         "RCU stall"),
+        ("BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 30s!", Kind.STALL,
+         "lockup"),
+        ("Unhandled fault at 0xffff800081a0f000", Kind.KERNEL, "oops"),
+        ("Unhandled fault: synchronous external abort (0x96000210) at 0xffff0", Kind.KERNEL,
+         "oops"),
+        ("Internal error: Oops - CFI: 00000000f2008228 [#1] PREEMPT SMP", Kind.KERNEL, "oops"),
+        ("Internal error: UBSAN: shift out of bounds: 00000000f2005514 [#1] SMP", Kind.KERNEL,
+         "oops"),
+        ("kvm [1]: nVHE hyp CFI failure at: [<ffff80008>] x+0x1/0x2!", Kind.KERNEL, "hyp panic"),
+        ("BUG: failure at drivers/x.c:12/probe()!", Kind.FIRMWARE, "U-Boot"),
         ("Kernel panic - not syncing: HYP panic:", Kind.KERNEL, "hyp panic"),
         ("kvm [1]: nVHE hyp panic at: [<ffff800080a1b2c0>] x+0x1/0x2!", Kind.KERNEL, "hyp panic"),
         ("kvm [1]: nVHE hyp BUG at: arch/arm64/kvm/hyp/nvhe/mm.c:1!", Kind.KERNEL, "hyp panic"),
@@ -97,7 +122,7 @@ def test_what_is_no_death_yields_nothing(text: bytes) -> None:
         ("Insufficient stack space to handle exception!", Kind.KERNEL, "oops"),
         ("Bad mode in Error handler detected on CPU1, code 0xbf000002", Kind.KERNEL, "oops"),
         ("kernel BUG at mm/slub.c:4000!", Kind.KERNEL, "BUG"),
-        ("BUG: scheduling while atomic: swapper/0/0/0x00010002", Kind.KERNEL, "BUG"),
+        ("BUG: scheduling while atomic: swapper/0/0/0x00010002", Kind.REPORT, "BUG"),
         ('"Error" handler, esr 0xbf000002', Kind.FIRMWARE, "U-Boot"),
         ('"Bad Irq" handler, esr 0x0', Kind.FIRMWARE, "U-Boot"),
         ("### ERROR ### Please RESET the board ###", Kind.FIRMWARE, "U-Boot"),
@@ -123,7 +148,7 @@ def test_each_sort_of_death_is_known_whatever_stands_before_it(
 ) -> None:
     (crash, *_) = feed(f"{before}{line}\r\n".encode())
     assert (crash.kind, crash.type) == (kind, sort)
-    assert line.endswith(crash.title)
+    assert line.strip().endswith(crash.title)
 
 
 @pytest.mark.parametrize(
@@ -137,23 +162,54 @@ def test_each_sort_of_death_is_known_whatever_stands_before_it(
         "INFO: task is done",
         "UEFI exception table at 0x10",
         "panic=1 panic_on_warn kernel.panic_on_oops",
-        "WARNING: CPU: 0 PID: 1 at kernel/x.c:1 y+0x1/0x2",
         "handled Exception",
+        "Internal error: please report this",
+        "ODEBUG: selftest passed",
+        "rcu: INFO line of its own",
+        "WARNING: unable to open an initial console.",
+        "kasan: KernelAddressSanitizer initialized (generic)",
+        "kfence: initialized - using 2097152 bytes for 255 objects",
+        'Kernel command line: oops=panic dyndbg="BUG: x" Kernel panic - not syncing',
+        "Unhandled exception: System.Exception at 0x1",
+        "see the manual for Kernel panic - not syncing: x",
+        "grep -c 'Kernel panic - not syncing' log",
     ],
 )
 def test_what_only_sounds_like_it_is_none(line: str) -> None:
     assert feed(f"[  1.0] {line}\r\n".encode()) == []
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "/ # echo Kernel panic - not syncing: x",
+        "hilagent# echo 'BUG: KASAN: x in y'",
+        "=> echo ### ERROR ### Please RESET the board ###",
+        "=> setenv x kernel BUG at a.c:1",
+        "root@pi:~$ grep -n Internal error: Oops [#1] log",
+        "# BUG: what is expected here",
+        "+ echo Unable to handle kernel paging request at virtual address 0",
+    ],
+)
+def test_what_somebody_types_or_a_script_remarks_accuses_nobody(typed: str) -> None:
+    assert feed(f"{typed}\r\n".encode()) == []
+
+
+@pytest.mark.parametrize("before", ["/ # echo c > /proc/sys", "=> ", "hilagent login: ", "# "])
+def test_a_kernel_that_dies_while_somebody_types_is_heard(before: str) -> None:
+    assert [crash.type for crash in feed(before.encode() + PANIC)] == ["panic"]
+
+
 def test_a_timestamp_is_no_part_of_the_title_and_control_bytes_never_get_out() -> None:
-    crash = feed(b"[   12.000001] Internal error: \x1b[31mevil\x07\n")[0]
-    assert crash.title == "Internal error: evil\\x07"
+    crash = feed(b"[   12.000001] Internal error: Oops: \x1b[31mevil\x07\n")[0]
+    assert crash.title == "Internal error: Oops: evil\\x07"
 
 
 def test_each_kind_accuses_whom_it_should() -> None:
-    kinds = {crash.kind: crash.error() for crash in feed(STALL + PANIC + ABORT + BANNER)}
+    kinds = {crash.kind: crash.error() for crash in feed(WARNING + STALL + PANIC + ABORT + BANNER)}
     assert set(kinds) == set(Kind)
-    assert [crash.kind for crash in feed(STALL + PANIC) if not crash.fatal] == [Kind.STALL]
+    alive = [crash.kind for crash in feed(WARNING + STALL + PANIC) if not crash.fatal]
+    assert alive == [Kind.REPORT, Kind.STALL]
     assert isinstance(kinds[Kind.KERNEL], TargetCrash)
     assert type(kinds[Kind.FIRMWARE]) is LabError
     assert isinstance(kinds[Kind.RESET], BoardReset)
@@ -169,7 +225,8 @@ def test_an_endless_line_costs_no_memory_and_no_answer() -> None:
 
 @given(
     parts=st.lists(
-        st.sampled_from([PANIC, STALL, ABORT, BANNER, VERSION, QUIET, b"\n", b"junk"]), max_size=6
+        st.sampled_from([PANIC, WARNING, STALL, ABORT, BANNER, VERSION, QUIET, b"\n", b"junk"]),
+        max_size=6,
     ),
     sizes=st.lists(st.integers(1, 60), max_size=40),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from hilagent import journal
 from hilagent.console.tape import Tape
+from hilagent.console.watch import incidents
 from hilagent.journal import Journal
 from hilagent.link import frame, wire
 from hilagent.result import Finding, Outcome, Verdict
@@ -85,6 +86,8 @@ def run(
 
 def observed(log: Journal) -> None:
     """Write a dispatch map with one wrong cell, a clobber matrix with one, and two restarts."""
+    for incident in incidents(PANIC):
+        log.observation("incident", **incident.record())
     about = {"subject": "reference-stub", "server": "hyp-stub", "origin": "EL1h"}
     log.observation("dispatch", **about, ranges=RANGES)
     cells = list("=" + "." * 16 + "cc" + "X" + "." * 18)

@@ -41,6 +41,8 @@ def validator() -> jsonschema.Draft202012Validator:
 
 def test_results_are_what_their_schema_says(run: journal.Run) -> None:
     validator().validate(results(run))
+    (incident,) = results(run)["incidents"]
+    assert (incident["type"], incident["fatal"], incident["start"]) == ("panic", True, 0)
 
 
 @pytest.mark.parametrize("missing", ["verdict", "tests", "counts"])

@@ -57,7 +57,23 @@ def test_a_crash_is_marked_and_a_restart_is_not(tmp_path: Path) -> None:
     assert [row.text for row in rows(raw) if row.kind == "crash"] == [
         "[    1.5] Kernel panic - not syncing: sysrq triggered crash"
     ]
-    assert log.crashes(raw) == [len(made.BANNER)]
+    (found,) = log.incidents(raw)
+    assert (found.start, found.title) == (
+        len(made.BANNER),
+        "Kernel panic - not syncing: sysrq triggered crash",
+    )
+
+
+def test_an_incident_leads_to_its_first_row_and_deaths_come_first(tmp_path: Path) -> None:
+    warned = b"------------[ cut here ]------------\nWARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2\n"
+    raw = taped(tmp_path, (2.0, b"one\n" + warned + b"two\n" * 40), (3.0, made.PANIC + b"x\n"))
+    assert [each.type for each in log.incidents(raw)] == ["panic", "WARNING"]
+    found = rows(raw)
+    assert [(found[n].text, each.type) for n, each in log.placed(found)] == [
+        ("------------[ cut here ]------------", "WARNING"),
+        ("[    1.5] Kernel panic - not syncing: sysrq triggered crash", "panic"),
+    ]
+    assert [row.kind for row in found].count("crash") == 1
 
 
 def test_a_long_line_is_cut(tmp_path: Path) -> None:

@@ -180,7 +180,10 @@ def test_it_says_how_to_do_it_again_and_with_what(browser: Browser, tmp_path: Pa
 def test_a_crash_that_is_cut_out_of_the_log_is_counted(browser: Browser, tmp_path: Path) -> None:
     said = [(0.1 * n, made.PANIC + b"x" * 70_000 + b"\r\n") for n in range(60)]
     page = Shown(browser, written(tmp_path / "run", Outcome("a", Verdict.PASS), said=said)).page
-    assert "Something died on 60 lines" in page.locator("main").inner_text()
+    assert (
+        "What died or was complained of, 60 times: Kernel panic"
+        in page.locator("main").inner_text()
+    )
     assert page.locator(".log .crash").count() < 60
 
 

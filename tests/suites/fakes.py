@@ -12,6 +12,7 @@ from hilagent import board as boards
 from hilagent import errors
 from hilagent.abi import Profile
 from hilagent.build.kernel import Kernel as BuiltKernel
+from hilagent.clock import Deadline
 from hilagent.console import Console
 from hilagent.journal import Journal
 from hilagent.linux.exchange import Identity, LiveExchange, LiveSweep
@@ -178,6 +179,9 @@ class FakeConsole:
 
     def cut(self, start: int, size: int) -> tuple[int, bytes]:
         return 0, self._world.console
+
+    def crash_by(self, deadline: Deadline, since: int = 0) -> None:
+        return None
 
 
 class LiveBench(FakeBench):

@@ -60,16 +60,17 @@ def _console(run: Run, shown: list[view.Test]) -> dict[str, Any]:
     try:
         size = raw.stat().st_size
     except OSError:
-        return {"rows": [], "lines": {}, "dead": [], "died": 0, "log_bytes": 0}
+        return {"rows": [], "lines": {}, "incidents": [], "died": 0, "log_bytes": 0}
     wanted = [places[test.number] for test in shown if test.bad and test.number in places]
-    died = log.crashes(raw)
-    rows = list(log.rows(raw, index, log.windows(size, [*wanted, *died]), began_ns))
-    dead = [number for number, row in enumerate(rows) if row.kind == "crash"]
+    found = log.incidents(raw)
+    parts = log.windows(size, [*wanted, *(each.start for each in found)])
+    rows = list(log.rows(raw, index, parts, began_ns))
+    incidents = log.placed(rows)
     return {
         "rows": rows,
         "lines": _lines(rows, places),
-        "dead": dead,
-        "died": max(len(dead), len(died)),
+        "incidents": incidents,
+        "died": max(len(incidents), len(found)),
         "log_bytes": size,
     }
 

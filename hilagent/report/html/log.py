@@ -8,12 +8,13 @@ crashes and bad results is shown. Nothing is read whole: a board may have said g
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hilagent.console.tape import RECORD, RX
-from hilagent.console.watch import CrashWatch, Kind
+from hilagent.console.watch import CrashWatch, Incident, Kind
 from hilagent.link.frame import ConsoleText, Decoder, Packet
 from hilagent.text import scrub
 
@@ -21,6 +22,7 @@ WHOLE_BYTES = 1 << 20
 """A log of at most this size is shown whole."""
 _HEAD, _TAIL, _BEFORE, _AFTER = 64 << 10, 192 << 10, 24 << 10, 8 << 10
 _MOST_PLACES = 16
+_MOST_INCIDENTS = 10_000
 _MOST_LINE = 2000
 _STEP = 1 << 20
 _PIECE_BYTES, _PIECE_NS = 512, 50_000_000
@@ -115,14 +117,31 @@ class Index:
             yield at, end, None
 
 
-def crashes(path: Path) -> list[int]:
-    """Return the positions at which something died; a restart alone is none, most are wanted."""
+def incidents(path: Path) -> list[Incident]:
+    """Return what died, stood still or was complained of, the first of each kind of it first."""
     watch = CrashWatch()
-    found: list[int] = []
+    found: list[Incident] = []
     with path.open("rb") as file:
         while chunk := file.read(_STEP):
-            found += [each.start for each in watch.feed(chunk) if each.kind is not Kind.RESET]
-    return found
+            watch.feed(chunk)
+            found += watch.incidents()[: _MOST_INCIDENTS - len(found)]
+    watch.end()
+    found += watch.incidents()[: _MOST_INCIDENTS - len(found)]
+    return sorted(found, key=lambda each: not each.fatal)
+
+
+def placed(rows: Sequence[Row]) -> list[tuple[int, Incident]]:
+    """Return the incidents in these rows, each with the number of the row that it begins on."""
+    watch = CrashWatch()
+    starts = [0]
+    for row in rows:
+        if row.kind == "cut":
+            watch.cut()
+        line = row.text.encode() + b"\n"
+        watch.feed(line)
+        starts.append(starts[-1] + len(line))
+    watch.end()
+    return [(bisect_right(starts, each.start) - 1, each) for each in watch.incidents()]
 
 
 def windows(size: int, places: Iterable[int]) -> list[tuple[int, int]]:
@@ -219,7 +238,8 @@ class _Lines:
 
     def _row(self, line: bytes) -> Row:
         at, t = self._at
-        died = any(each.kind is not Kind.RESET for each in self._watch.feed(line + b"\n"))
+        found = (each.kind for each in self._watch.feed(line + b"\n"))
+        died = any(kind not in (Kind.RESET, Kind.REPORT) for kind in found)
         return Row(at, t, "crash" if died else "text", scrub(line, limit=_MOST_LINE))
 
     def _said(self) -> Iterator[Row]:
