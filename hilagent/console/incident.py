@@ -20,13 +20,14 @@ from .title import Facts, title
 
 MOST_LINES, MOST_BYTES = 600, 64 << 10
 """A block that is longer is cut; the dumps of 96 CPUs are."""
-_MOST_KEPT = 100
+_MOST_KEPT = 1000
 _GAP = 6
 """So many lines of others in a row end a dump that doesn't say where it ends."""
 _LINGER = 32
 """So many lines later, a panic still is that of the dump before."""
 _BACK_BYTES, _BACK_LINES = 2048, 10
 _RULE_WITHIN = 2
+_MOST_ENDING = 5
 _STAMP_WITHIN = 96
 _RAW = 160
 _GRAVITY = (Kind.REPORT, Kind.STALL, Kind.FIRMWARE, Kind.KERNEL)
@@ -34,7 +35,10 @@ _PANICS = ("panic", "hyp panic")
 
 _CUT_HERE = re.compile(rb"-{4,}\[ cut here \]")
 _RULE = re.compile(rb"={10,}\s*$")
+_RULED = re.compile(rb"BUG: K[A-Z]{2,4}: |INFO: task ")
+"""What ends with a rule, too."""
 _END_TRACE = re.compile(rb"---\[ end trace |Rebooting in \d+ seconds|Bye!\s*$")
+_END_PANIC = re.compile(rb"---\[ end Kernel panic")
 _END = re.compile(
     rb"---\[ end Kernel panic|### ERROR ### Please RESET|Resetting CPU|HIL: (?:resetting|stopped)"
 )
@@ -57,11 +61,12 @@ _MEMBER = re.compile(
     rb"page|flags|raw|Object|Redzone|Padding|Slab|FIX \S+|Bytes b4|kvm \[\d+\]|nVHE)\b.{0,30}[:<]|"
     rb"(?:user|swapper) pgtable|SMP: |hardirqs last|softirqs last|\d+ locks? held|no locks held|"
     rb"Showing |INFO: |Sending NMI|NMI backtrace|Task dump|other info|stack backtrace|page dumped|"
-    rb"(?:Read|Write|Free) of |Allocated by|Freed by|The buggy|Memory state|kfence-#|"
+    rb"(?:Read|Write|Free) (?:of|at) |Allocated by|Freed by|The buggy|Memory state|kfence-#|"
     rb"Starting crashdump|Disabling lock debugging|Kernel panic|Internal error|Kernel text|"
     rb"\w+: .{0,40}(?:kthread (?:starved|timer)|RCU grace-period)|resetting \.\.\.|"
     rb"PC 0x|Recursive exception|ASSERT|"
-    rb"(?:but|which|and this|and that) |\S+/\d+ (?:is|just|\[) |[0-9a-f]{16} \(|Chain exists|"
+    rb"[DEFIM]/(?:TC|LD|TA):|Pointer tag|(?:but|which|and this|and that) |"
+    rb"\S+/\d+ (?:is|just|\[) |[0-9a-f]{16} \(|Chain exists|"
     rb"the (?:existing|shortest|first|second) |(?:other|locks|\w+) .{0,30}dependen|"
     rb"context-\{|(?:Allocated|Freed) in |Workqueue|pool \d+|pwq \d+|workqueue \w+:"
 )
@@ -138,6 +143,7 @@ class _Block:
     lines: int = 0
     gap: int = 0
     complete: bool = False
+    ending: int = 0  # so many lines ago began the last one, which is a panic's of several lines
 
     def take(self, line: Spoken, seen: Sign | None) -> None:
         """Take in a line that belongs to it."""
@@ -145,18 +151,22 @@ class _Block:
         text, caller = said(line.text)
         if seen is not None:
             self.kind = max(self.kind, seen.kind, key=_GRAVITY.index)
-            if seen.type in _PANICS and not self.panic:
+            if line.text.startswith(b"Kernel panic", seen.at) and not self.panic:
                 self.panic = line.text[seen.at :]
         if self.kind is Kind.STALL or caller == self.caller:
             self.facts.note(text)
-        if _END_TRACE.search(text) or (self.sign.type == "sanitizer" and _RULE.match(text)):
+        if _END_TRACE.search(text) or _RULE.match(text):
             self.complete = True
 
     def belongs(self, line: Spoken) -> bool:
         """Return whether a line without a sign is one of its dump."""
         text, caller = said(line.text)
+        if self.ending:
+            return True
         if self.complete or (caller is None) != (self.caller is None):
             return False
+        if _RULE.match(text):  # of another kind of report, it is the next one's first line
+            return _RULED.match(self.line, self.sign.at) is not None
         return any((_MEMBER.match(text), _END_TRACE.search(text), _END.search(text)))
 
     def goes_on_with(self, seen: Sign) -> bool:
@@ -245,7 +255,12 @@ class Grouping:
     def _count(self, block: _Block, line: Spoken) -> None:
         block.lines += 1
         long = block.lines >= MOST_LINES or line.end - block.start >= MOST_BYTES
-        if long or block.gap >= _LINGER or _END.search(line.text):
+        if block.ending or _END_PANIC.search(line.text):
+            block.ending += 1
+            over = line.text.rstrip().endswith(b"]---") or block.ending > _MOST_ENDING
+        else:
+            over = _END.search(line.text) is not None
+        if long or over or block.gap >= _LINGER:
             self.close()
 
 

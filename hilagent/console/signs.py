@@ -6,8 +6,9 @@ a stamp, or behind a driver's own ``name: ``. In a command that somebody typed, 
 command line, in quotes and in the middle of a sentence it is text like any other.
 
 Who is to blame is a kernel engineer's question. A kernel that says WARNING, what lockdep,
-KCSAN and UBSAN report, and a scheduler that is called at the wrong time go on, and are
-reports. An oops, a panic and corrupted memory are deaths, though the kernel may totter on.
+KCSAN and UBSAN report, and most of what follows ``BUG:`` are reports: the kernel goes on,
+and if it doesn't, an oops or a panic follows. These are deaths, and so is corrupted memory,
+though the kernel may totter on.
 """
 
 from __future__ import annotations
@@ -50,12 +51,9 @@ _LOCKDEP = (
     rb"INFO: (?:" + _CYCLES + rb"|trying to register non-static key)",
     rb"\[ (?:BUG|INFO): [^\]\n]{5,60} \]\s",
 )
-_GOES_ON = (
-    rb"BUG: (?:sleeping function called|scheduling (?:while atomic|in a non-blocking)|"
-    rb"using \S+\(\) in preemptible|assuming (?:atomic|non migratable) context|"
-    rb"MAX_(?:LOCK|STACK)|key \S+ has not been registered|looking up invalid subclass|"
-    rb"Bad rss-counter|non-zero pgtables_bytes|workqueue leaked|unhandled arg#|"
-    rb"arch topology|not (?:updating|creating) mapping|.{1,12} unexpected failures)"
+_CORRUPT = (
+    rb"BUG: (?:Bad page|spinlock |rwlock |mempool element|stack guard page|Dentry |"
+    rb"unable to handle)"
 )
 _SIGNS: tuple[tuple[Kind, str, tuple[bytes, ...]], ...] = (
     # Linux 6.12: kernel/rcu/tree_stall.h, watchdog.c, workqueue.c, hung_task.c
@@ -65,6 +63,7 @@ _SIGNS: tuple[tuple[Kind, str, tuple[bytes, ...]], ...] = (
     (Kind.STALL, "lockup", (
         rb"watchdog: BUG: ", rb"watchdog: (?:CPU\d+: )?Watchdog detected ",
         rb"Watchdog detected hard LOCKUP", rb"BUG: (?:soft lockup|workqueue lockup)",
+        rb"BUG: .{1,80} stuck for \d+s!",
     )),
     (Kind.STALL, "hung task", (
         rb"INFO: task .{1,40} blocked (?:in \S+ )?for more than \d+ seconds",
@@ -75,7 +74,6 @@ _SIGNS: tuple[tuple[Kind, str, tuple[bytes, ...]], ...] = (
         rb"WARNING: CPU: \d+ PID: \d+ at ", rb"WARNING: \S+\.[chS]:\d+ at \S+\+0x",
     )),
     (Kind.REPORT, "sanitizer", (rb"BUG: KCSAN: ", rb"UBSAN: [a-z-]+ in ")),
-    (Kind.REPORT, "BUG", (_GOES_ON,)),
     # mm/kasan, mm/kfence, mm/kmsan, mm/slub.c
     (Kind.KERNEL, "sanitizer", (
         rb"BUG: K(?:ASAN|FENCE|MSAN): ", rb"KASAN: [a-z-]+(?: [a-z-]+)* in range \[",
@@ -92,6 +90,7 @@ _SIGNS: tuple[tuple[Kind, str, tuple[bytes, ...]], ...] = (
     (Kind.KERNEL, "oops", (
         rb"Internal error: (?=.{0,100}(?:Oops|\[#\d|\b[0-9a-f]{8}))",
         rb"(?:BUG: u|U)nable to handle (?:kernel|page fault) ",
+        rb"Unexpected kernel (?:BRK|single-step) exception at EL1", rb"CFI failure at \S+\+0x",
         rb"Bad mode in .{1,30} handler detected", rb"Unhandled (?:prefetch abort|fault)[ :]",
         rb"Unhandled \S+ \S+ (?:sync|irq|fiq|error) exception on CPU",
         rb"Insufficient stack space to handle exception",
@@ -102,7 +101,8 @@ _SIGNS: tuple[tuple[Kind, str, tuple[bytes, ...]], ...] = (
         rb"### ERROR ### Please RESET", rb"BUG(?:: failure)? at \S+:\d+/\S+\(\)!",
         rb"Stack smashing detected in function",
     )),
-    (Kind.KERNEL, "BUG", (rb"kernel BUG at ", rb"BUG: ")),
+    (Kind.KERNEL, "BUG", (rb"kernel BUG at ", _CORRUPT)),
+    (Kind.REPORT, "BUG", (rb"BUG: ",)),
     # TF-A: bl31/aarch64/crash_reporting.S, plat_panic_handler, lib/libc/assert.c
     (Kind.FIRMWARE, "TF-A", (
         rb"Unhandled (?:Interrupt )?Exception (?:in|from|at) (?:lower )?EL",
@@ -126,7 +126,7 @@ _SIGNS: tuple[tuple[Kind, str, tuple[bytes, ...]], ...] = (
 )  # fmt: skip
 _CUE = re.compile(
     rb"BUG[: ]|BACKTRACE: |Kernel panic - |INFO: |WARNING: |Internal error: |"
-    rb"Un(?:able to handle |handled )|"
+    rb"Un(?:able to handle |handled |expected kernel )|CFI failure at |"
     rb"KASAN: |UBSAN: |HYP panic:|VHE hyp |SError |Bad mode in |Insufficient stack |"
     rb'"(?:Synch|Bad |Err|Irq|Fiq)|### ERROR |Stack smash|PANIC |ASSERT|Core |E/TC:|User |'
     rb"Synchronous Ex|IRQ Ex|FIQ Ex|HIL: an |Watchdog det|U-Boot "
@@ -141,7 +141,7 @@ _PATTERNS = tuple((kind, what, re.compile(b"|".join(signs))) for kind, what, sig
 
 STAMP = re.compile(rb"\[ *\d+\.\d{3,9}\](?:\[ *([CT]\d+)\])?:? ?")
 """printk's, with the caller's id where the kernel was built to tell it."""
-_COMMAND_LINE = re.compile(rb"ommand line|bootargs|append=")
+_COMMAND_LINE = re.compile(rb"ommand line|bootargs|append=|console=|root=")
 _TYPED = re.compile(
     rb"(?:=>|(?<![-=])[#$%>]) +[^\s<\[].*\s\S*$|^\s*(?:#|//|;|\*|--|\+) ", re.DOTALL
 )

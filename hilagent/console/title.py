@@ -21,7 +21,7 @@ _FUNCTION = rb"([A-Za-z_][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+"
 _PC = re.compile(rb"(?:pc|PC is at) ?:? (?:\[<[0-9a-f]+>\] )?" + _FUNCTION)
 _FRAME = re.compile(rb" +(?:\[<[0-9a-f]+>\] )?(?:\? )?" + _FUNCTION)
 _CALLS = re.compile(rb"Call [Tt]race|call trace:")
-_ACCESS = re.compile(rb"(Read|Write|Free) of ")
+_ACCESS = re.compile(rb"(Read|Write) (?:of|at) ")
 _RANGE = re.compile(rb"KASAN: ([a-z -]+?) in range \[")
 _SKIPPED = re.compile(
     rb"__switch_to|_*schedule|preempt_schedule|io_schedule|_*wait_for_|wait_|"
@@ -73,10 +73,13 @@ class Facts:
         if not self.in_range and (found := _RANGE.search(said)):
             self.in_range = found[1]
 
+    def at_pc(self) -> bytes:
+        """Return `` in FUNCTION`` where the CPU was; empty if nothing tells."""
+        return b" in " + self.function if self.function else b""
+
     def where(self) -> bytes:
         """Return `` in FUNCTION`` where it happened; empty if nothing tells."""
-        function = self.function or next(iter(self.frames), b"")
-        return b" in " + function if function else b""
+        return self.at_pc() or (b" in " + self.frames[0] if self.frames else b"")
 
     def caller(self) -> bytes:
         """Return `` in FUNCTION`` that waited, or called what complains."""
@@ -93,6 +96,7 @@ def title(sign: Sign, line: bytes, facts: Facts) -> str:
 
 def plain(text: bytes) -> bytes:
     """Return ``text`` without what differs from one run to the next."""
+    text = text.strip()
     for pattern, instead in _VARYING:
         text = pattern.sub(instead, text)
     return text.strip()
@@ -115,12 +119,13 @@ def _filled(form: str, found: re.Match[bytes], facts: Facts) -> bytes:
             return plain(told[0]) + facts.caller()
         form = "WARNING in \\1"
     if form == "oops":
-        if facts.in_range:
+        if facts.in_range and found[1] == b"paging request":  # else it only guesses
             return b"KASAN: " + facts.in_range + facts.where()
         return b"Unable to handle kernel " + found[1] + facts.where()
     made = found.expand(form.encode())
     made = made.replace(b"<access>", b" " + facts.access if facts.access else b"")
-    for place, instead in ((b"<where>", facts.where), (b"<caller>", facts.caller)):
+    places = ((b"<where>", facts.where), (b"<caller>", facts.caller), (b"<pc>", facts.at_pc))
+    for place, instead in places:
         if place in made:
             return plain(made.replace(place, b"")) + instead()
     return plain(made)
@@ -137,6 +142,8 @@ _FORMS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"(UBSAN: .+? in \S+?:\d+)(?::\d+)?\s*$", r"\1"),
         (rb"(?:BUG: )?[Uu]nable to handle kernel (.+?)(?: at (?:virtual )?address.*)?\s*$", "oops"),
         (rb"Internal error: (.+?)(?:: [0-9a-f]+)?(?: \[#\d+\].*)?\s*$", r"\1<where>"),
+        (rb"(Unexpected kernel \S+ exception)", r"\1<where>"),
+        (rb"CFI failure at (\S+?)\+0x", r"CFI failure in \1"),
         (rb"kernel BUG at (\S+?:\d+)", r"kernel BUG at \1"),
         (rb"WARNING: CPU: \d+ PID: \d+ at \S+ (\S+?)\+0x", "told"),
         (rb"WARNING: \S+:\d+ at (\S+?)\+0x", "told"),
@@ -145,11 +152,12 @@ _FORMS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
             r"HYP panic in \1",
         ),
         (rb"nVHE hyp BUG at: (\S+?:\d+)", r"HYP BUG at \1"),
+        (rb"nVHE hyp BUG at: (?:\[<\w+>\] )?(\S+?)\+0x", r"HYP BUG in \1"),
         (rb"Kernel panic - not syncing: HYP panic", "HYP panic<where>"),
         (rb"SError Interrupt", "SError<where>"),
-        (rb"(?:rcu: )?INFO: \w+ (?:self-)?detected", "RCU stall<where>"),
-        (rb"(?:watchdog: )?BUG: soft lockup", "soft lockup<where>"),
-        (rb".*Watchdog detected hard LOCKUP", "hard lockup<where>"),
+        (rb"(?:rcu: )?INFO: \w+ (?:self-)?detected", "RCU stall<pc>"),
+        (rb"(?:watchdog: )?BUG: soft lockup", "soft lockup<pc>"),
+        (rb".*Watchdog detected hard LOCKUP", "hard lockup<pc>"),
         (rb"(?:watchdog: )?BUG: workqueue lockup", "workqueue lockup"),
         (rb"INFO: task ", "hung task<caller>"),
         (rb"(BUG: sleeping function called from invalid context at \S+:\d+)", r"\1"),

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hilagent.console.incident import MOST_BYTES
 from hilagent.console.watch import CrashWatch, Incident, Kind, incidents
@@ -189,3 +193,56 @@ def test_a_sign_on_a_last_line_without_an_end_counts() -> None:
     (crash,) = watch.end()
     (found,) = watch.incidents()
     assert (crash.start, crash.end) == (found.start, found.end) == (7, 36)
+
+
+BRK = (
+    "Unexpected kernel BRK exception at EL1\n"
+    "Internal error: BRK handler: 00000000f2000001 [#1] SMP\n" + TRACE
+)
+CFI = (
+    "CFI failure at do_one+0x10/0x20 (target: other+0x0/0x4; expected type: 0x12345678)\n"
+    "Internal error: Oops - CFI: 00000000f2008228 [#1] SMP\n" + TRACE
+)
+TAGS = "BUG: KASAN: invalid-access in f+0x1/0x2\nRead at addr f5ff000008 by task sh/1\n"
+TWICE = "BUG: KASAN: double-free in f+0x1/0x2\nFree of addr ffff000008 by task sh/1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        (BRK, "Unexpected kernel BRK exception in lkdtm_WRITE"),
+        (CFI, "CFI failure in do_one"),
+        (TAGS, "KASAN: invalid-access Read in f"),
+        (TWICE, "KASAN: double-free in f"),
+    ],
+)
+def test_what_comes_first_names_it(text: str, title: str) -> None:
+    found, block = only(stamped(text))
+    assert (found.title, found.kind) == (title, Kind.KERNEL)
+    assert block == stamped(text)
+
+
+@given(
+    parts=st.lists(
+        st.sampled_from([OOPS, PANICKED, RULE + KASAN + RULE, CUT + WARNED, HUNG, HYP, BRK, "x\n"]),
+        max_size=6,
+    ),
+    sizes=st.lists(st.integers(1, 300), max_size=60),
+)
+def test_incidents_are_in_order_apart_and_the_same_in_pieces(
+    parts: list[str], sizes: list[int]
+) -> None:
+    text = "".join(parts).encode()
+    whole = incidents(text)
+    for before, after in itertools.pairwise(whole):
+        assert before.end <= after.start
+    for each in whole:
+        assert 0 <= each.start < each.end <= len(text)
+        assert incidents(text[each.start :], each.start)[0] == each
+    watch, found, at = CrashWatch(), [], 0
+    for size in [*sizes, len(text)]:
+        watch.feed(text[at : at + size])
+        found += watch.incidents()
+        at += size
+    watch.end()
+    assert found + watch.incidents() == whole
