@@ -49,7 +49,7 @@ _LOCKDEP = (
     rb"WARNING: (?:" + _CYCLES + rb"|bad (?:unlock balance|contention)|held lock freed|"
     rb"lock held when|[Nn]ested lock|chain_key collision|\S+-safe -> |\S+ still has locks held)",
     rb"INFO: (?:" + _CYCLES + rb"|trying to register non-static key)",
-    rb"\[ (?:BUG|INFO): [^\]\n]{5,60} \]\s",
+    rb"\[ (?:BUG|INFO): [^\]\n]{5,60} \](?:\s|$)",
 )
 _CORRUPT = (
     rb"BUG: (?:Bad page|spinlock |rwlock |mempool element|stack guard page|Dentry |"
@@ -66,14 +66,15 @@ _SIGNS: tuple[tuple[Kind, str, tuple[bytes, ...]], ...] = (
         rb"BUG: .{1,80} stuck for \d+s!",
     )),
     (Kind.STALL, "hung task", (
-        rb"INFO: task .{1,40} blocked (?:in \S+ )?for more than \d+ seconds",
+        rb"INFO: task .{1,40} blocked (?:in .{1,20} )?for more than \d+ seconds",
     )),
     # kernel/locking/lockdep.c, kernel/rcu/update.c, kernel/panic.c
     (Kind.REPORT, "lockdep", _LOCKDEP),
     (Kind.REPORT, "WARNING", (
-        rb"WARNING: CPU: \d+ PID: \d+ at ", rb"WARNING: \S+\.[chS]:\d+ at \S+\+0x",
+        rb"WARNING: CPU: \d+ PID: \d+ at ",
+        rb"WARNING: (?:\[.{1,150}\] )?\S+\.[chS]:\d+ at (?:0x|\S+\+0x)",
     )),
-    (Kind.REPORT, "sanitizer", (rb"BUG: KCSAN: ", rb"UBSAN: [a-z-]+ in ")),
+    (Kind.REPORT, "sanitizer", (rb"BUG: KCSAN: ", rb"UBSAN: [A-Za-z -]+ in ")),
     # mm/kasan, mm/kfence, mm/kmsan, mm/slub.c
     (Kind.KERNEL, "sanitizer", (
         rb"BUG: K(?:ASAN|FENCE|MSAN): ", rb"KASAN: [a-z-]+(?: [a-z-]+)* in range \[",

@@ -146,7 +146,8 @@ _FORMS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"CFI failure at (\S+?)\+0x", r"CFI failure in \1"),
         (rb"kernel BUG at (\S+?:\d+)", r"kernel BUG at \1"),
         (rb"WARNING: CPU: \d+ PID: \d+ at \S+ (\S+?)\+0x", "told"),
-        (rb"WARNING: \S+:\d+ at (\S+?)\+0x", "told"),
+        (rb"WARNING: (?:\[.{1,150}\] )?\S+:\d+ at (\S+?)\+0x", "told"),
+        (rb"WARNING: (\S+:\d+) at 0x", r"WARNING<where>"),
         (
             rb"(?:kvm \[\d+\]: )?nVHE hyp (?:panic|CFI failure) at: (?:\[<\w+>\] )?(\S+?)\+0x",
             r"HYP panic in \1",

@@ -246,3 +246,10 @@ def test_incidents_are_in_order_apart_and_the_same_in_pieces(
         at += size
     watch.end()
     assert found + watch.incidents() == whole
+
+
+@given(st.lists(st.binary(max_size=200) | st.sampled_from([OOPS.encode(), b"\n"]), max_size=20))
+def test_no_input_makes_it_fail(parts: list[bytes]) -> None:
+    text = b"".join(parts)
+    for each in incidents(text):
+        assert 0 <= each.start < each.end <= len(text)
