@@ -253,3 +253,16 @@ def test_no_input_makes_it_fail(parts: list[bytes]) -> None:
     text = b"".join(parts)
     for each in incidents(text):
         assert 0 <= each.start < each.end <= len(text)
+
+
+def test_of_two_cpus_that_die_together_the_first_one_names_it() -> None:
+    """Their lines come in turn, each with its caller's id."""
+    first = OOPS.splitlines()
+    second = OOPS.replace("lkdtm_WRITE", "other_WRITE").splitlines()
+    text = "".join(
+        f"[    9.123456][   T59] {one}\r\n[    9.123456][    C1] {two}\r\n"
+        for one, two in zip(["starting", *first], [*second, ""], strict=True)
+    )
+    found = incidents(text.encode())
+    assert found[0].title == "Unable to handle kernel NULL pointer dereference in other_WRITE"
+    assert len(found) == 1
