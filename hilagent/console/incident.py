@@ -50,6 +50,7 @@ _LED_TO = re.compile(
     rb"panic_on_warn|warned too often|hung.?task|hung tasks|softlockup|LOCKUP|[Ss]tall|"
     rb"blocked tasks|Fatal exception|lockup|panic set"
 )
+_LED_DEAD_TO = re.compile(rb"Attempted to kill|Aiee|Oops|Fatal|HYP")
 _MEMBER = re.compile(
     rb"[ \t]+\S|[-=~^]{3,}|\[[0-9a-f]{8,16}\]|\{\d+\}|\d+: EL\d: 0x|-> #\d|"
     rb"\[<[0-9a-f]+>\]|0x[0-9a-f]+:|"
@@ -58,13 +59,13 @@ _MEMBER = re.compile(
     rb"Backtrace|BACKTRACE|Unloaded tainted modules|Preemption disabled at|Mem abort info|"
     rb"Data abort info|Task stack|IRQ stack|Overflow stack|Exception stack|Kernel Offset|"
     rb"PHYS_OFFSET|CPU features|Memory Limit|irq event stamp|Stack dump|stack backtrace|rcu|task|"
-    rb"page|flags|raw|Object|Redzone|Padding|Slab|FIX \S+|Bytes b4|kvm \[\d+\]|nVHE)\b.{0,30}[:<]|"
+    rb"page|flags|raw|Object|Redzone|Padding|Slab|FIX \S+|Bytes b4|nVHE)\b.{0,30}[:<]|"
     rb"(?:user|swapper) pgtable|SMP: |hardirqs last|softirqs last|\d+ locks? held|no locks held|"
     rb"Showing |INFO: |Sending NMI|NMI backtrace|Task dump|other info|stack backtrace|page dumped|"
     rb"(?:Read|Write|Free) (?:of|at) |Allocated by|Freed by|The buggy|Memory state|kfence-#|"
     rb"Starting crashdump|Disabling lock debugging|Kernel panic|Internal error|Kernel text|"
     rb"\w+: .{0,40}(?:kthread (?:starved|timer)|RCU grace-period)|resetting \.\.\.|"
-    rb"PC 0x|Recursive exception|ASSERT|"
+    rb"PC 0x|Recursive exception|ASSERT|kvm \[\d+\]: |"
     rb"[DEFIM]/(?:TC|LD|TA):|Pointer tag|(?:but|which|and this|and that) |"
     rb"\S+/\d+ (?:is|just|\[) |[0-9a-f]{16} \(|Chain exists|"
     rb"the (?:existing|shortest|first|second) |(?:other|locks|\w+) .{0,30}dependen|"
@@ -177,7 +178,7 @@ class _Block:
         if seen.kind is not Kind.KERNEL:
             return not self.complete and (dead or not self.facts.frames)
         if seen.type in _PANICS:
-            return dead or not self.complete
+            return not self.complete
         if self.sign.type == seen.type == "sanitizer":
             return not self.complete and not self.facts.frames
         return dead and (not self.complete or self.sign.type == "sanitizer")
@@ -265,9 +266,11 @@ class Grouping:
 
 
 def _led_to(block: _Block, seen: Sign, text: bytes) -> bool:
-    """Return whether a panic is the one that a complaint or a stall ends in."""
-    alive = block.kind in (Kind.REPORT, Kind.STALL)
-    return alive and seen.type in _PANICS and _LED_TO.search(text) is not None
+    """Return whether a panic is the one that what was dumped before it ends in."""
+    if seen.type not in _PANICS or block.kind is Kind.FIRMWARE:
+        return False
+    dead = block.kind is Kind.KERNEL and _LED_DEAD_TO.search(text)
+    return bool(dead or _LED_TO.search(text))
 
 
 def _begin(line: Spoken, seen: Sign, before: Sequence[Spoken]) -> _Block:

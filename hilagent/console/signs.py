@@ -146,6 +146,7 @@ _COMMAND_LINE = re.compile(rb"ommand line|bootargs|append=|console=|root=")
 _TYPED = re.compile(
     rb"(?:=>|(?<![-=])[#$%>]) +[^\s<\[].*\s\S*$|^\s*(?:#|//|;|\*|--|\+) ", re.DOTALL
 )
+_QUOTE = re.compile(rb"[\"'`]$")
 _QUOTED = re.compile(rb"[\"'`=(/*A-Z_]$")
 """What a sign is no beginning of its own behind; a letter: ODEBUG is not BUG."""
 _SENTENCE = re.compile(rb"(?:^|[\s(])[a-z]{1,20}[,;.]? +$")
@@ -177,13 +178,15 @@ def _candidates(text: bytes, position: int) -> Iterator[int]:
 
 def _said(before: bytes) -> bool:
     """Return whether what stands before a sign lets it be a message of its own."""
-    if not before.strip():
-        return True
-    if _COMMAND_LINE.search(before) or _QUOTED.search(before):
-        return False
     *_, stamp = None, *STAMP.finditer(before)
     if stamp is None:
-        return not (_TYPED.search(before) or _SENTENCE.search(before))
-    if _QUOTED.search(before[: stamp.start()]):
+        own = before
+        if _TYPED.search(before):
+            return False
+    else:
+        own = before[stamp.end() :]
+        if _QUOTE.search(before[: stamp.start()]):
+            return False
+    if _COMMAND_LINE.search(own) or _QUOTED.search(own):
         return False
-    return not _SENTENCE.search(before[stamp.end() :])
+    return not _SENTENCE.search(own)

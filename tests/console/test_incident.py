@@ -120,6 +120,18 @@ def test_a_panic_is_not_that_of_a_warning_before_it() -> None:
     assert panicked.title == "Kernel panic - not syncing: VFS: no root"
 
 
+def test_a_panic_on_purpose_is_not_that_of_an_oops_before_it() -> None:
+    text = OOPS + "login: \nKernel panic - not syncing: sysrq triggered crash\n"
+    died, panicked = incidents(text.encode())
+    assert (died.panic, panicked.type) == ("", "panic")
+
+
+def test_an_oops_of_init_ends_in_a_panic_that_names_init() -> None:
+    text = OOPS + "note: init[1] exited\nKernel panic - not syncing: Attempted to kill init!\n"
+    found, block = only(text)
+    assert (found.panic, block) == ("Kernel panic - not syncing: Attempted to kill init!", text)
+
+
 @pytest.mark.parametrize(
     ("text", "title"),
     [

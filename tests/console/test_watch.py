@@ -199,7 +199,11 @@ def test_what_somebody_types_or_a_script_remarks_accuses_nobody(typed: str) -> N
     assert feed(f"{typed}\r\n".encode()) == []
 
 
-@pytest.mark.parametrize("before", ["/ # echo c > /proc/sys", "=> ", "hilagent login: ", "# "])
+@pytest.mark.parametrize(
+    "before",
+    ["/ # echo c > /proc/sys", "/ # ls /proc/", "=> ", "hilagent login: ", "# ", "# setenv A=",
+     "[    0.000000] Kernel command line: console=ttyAMA0"],
+)  # fmt: skip
 def test_a_kernel_that_dies_while_somebody_types_is_heard(before: str) -> None:
     assert [crash.type for crash in feed(before.encode() + PANIC)] == ["panic"]
 

@@ -13,7 +13,6 @@ from hilagent.session.reading import reading
 from hilagent.transport.base import FdStream
 from tests.console.test_incident import CUT, OOPS, PANICKED, WARNED
 
-
 LAST = b"Kernel panic - not syncing: again"
 
 
