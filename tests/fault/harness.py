@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from tests.fault.agent import Spec
 LIMIT_S = 600.0
 """No run of these tests is meant to take so long: one that does hangs."""
 _LOOK_S = 0.05
+_BURIAL_S = 5.0
 HILAGENT = ("-m", "hilagent")
 
 
@@ -126,7 +128,19 @@ class Agent:
         took_s = time.monotonic() - self._began_s
         run = journal.read(self.run_dir) if (self.run_dir / journal.NAME).exists() else None
         out, err = (path.read_text(errors="replace") for path in (self._out, self._err))
-        return Ran(self.argv, code, took_s, out, err, run, self.emulators())
+        return Ran(self.argv, code, took_s, out, err, run, _outliving(self.emulators()))
+
+
+def _outliving(pids: Sequence[int]) -> tuple[int, ...]:
+    """Return those that don't end soon: who dies with a killed parent takes a moment for it."""
+    deadline, left = Deadline.after(_BURIAL_S), []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            ended = os.pidfd_open(pid)
+            if not select.select([ended], [], [], deadline.left_s())[0]:
+                left.append(pid)
+            os.close(ended)
+    return tuple(left)
 
 
 @contextlib.contextmanager
