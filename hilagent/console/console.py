@@ -4,7 +4,7 @@
 One thread reads from open to close. It writes the tape, feeds the crash watch
 and wakes whoever waits; matching is done by the waiter, on the tape. What goes
 wrong is told to the waiters in this order: a crash beats a lost line beats
-silence.
+silence. Over a stream in a time of its own there is no thread: the waiter reads.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ import select
 import selectors
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from hilagent.clock import Deadline
+from hilagent.clock import SYSTEM, Clock, Deadline
 from hilagent.console.late import TICK_S, Lateness
 from hilagent.console.line import Line
 from hilagent.console.tape import KEEP_BYTES, Tape
 from hilagent.console.watch import Crash, CrashWatch, Incident, Kind
 from hilagent.errors import AgentBug, HilagentError, HostError, LinkError, LinkStuck, Unsupported
 from hilagent.text import scrub
-from hilagent.transport.base import Answers, Breaks, Pauses, Returns, Stream
+from hilagent.transport.base import Answers, Breaks, Pauses, Returns, Stream, Timed
 
 _BLOCKED_S = 0.02
 _MAX_CRASHES = 100
@@ -42,6 +41,7 @@ class Console:
         keep_bytes: of received bytes in memory.
         told: hears, from the reader's thread, that the line went away or came back.
         happened: hears, from there, of each incident, once it is over.
+        clock: that every time here is of; of a stream in a time of its own: that time.
     """
 
     def __init__(
@@ -52,10 +52,12 @@ class Console:
         keep_bytes: int = KEEP_BYTES,
         told: Callable[[str], None] = lambda text: None,
         happened: Callable[[Incident], None] = lambda incident: None,
+        clock: Clock = SYSTEM,
     ) -> None:
-        self._stream, self._told, self._happened = stream, told, happened
+        self._stream, self._told, self._happened, self.clock = stream, told, happened, clock
+        self._timed = stream if isinstance(stream, Timed) else None
         self._away_since_s: float | None = None
-        self._tape = Tape(folder, keep_bytes)
+        self._tape = Tape(folder, keep_bytes, self._now_ns())
         self._watch = CrashWatch(self._tape.end)
         self._begin = self._seen = self._tape.end
         self._crashes: list[Crash] = []
@@ -68,13 +70,16 @@ class Console:
         self._writing = threading.Lock()
         self._reading = threading.Lock()
         self._lost: HilagentError | None = None
-        self._late = Lateness(time.monotonic())
+        self._late = Lateness(clock.now_s())
         self._closing = False
         self._wanted = sys.maxsize  # the least position that somebody waits beyond
         self._owner: Line | None = None
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._read, name="console reader", daemon=True)
-        self._thread.start()
+        if self._timed is None:
+            self._thread.start()
+        else:
+            self._late.due_s = float("inf")
 
     def take(self, owner: str) -> Line:
         """Return the only handle that works from now on; every earlier one is stale.
@@ -124,7 +129,7 @@ class Console:
                 if deadline.expired():
                     return False
                 self._wanted = min(self._wanted, position)
-                self._news.wait(deadline.left_s())
+                self._until_news(deadline)
             self._check_disk()
             self._seen = max(self._seen, position + 1)
             return True
@@ -137,14 +142,14 @@ class Console:
         view = memoryview(data)
         with self._writing:
             with self._lock:
-                self._tape.seen(self._seen, time.monotonic_ns())
+                self._tape.seen(self._seen, self._now_ns())
             while view:
                 if self._lost is not None:
                     raise self._lost
                 taken = self._stream.write(bytes(view))
                 if taken:
                     with self._lock:
-                        self._tape.sent(bytes(view[:taken]), time.monotonic_ns())
+                        self._tape.sent(bytes(view[:taken]), self._now_ns())
                     view = view[taken:]
                     if isinstance(self._stream, Answers):
                         self._receive()
@@ -192,7 +197,7 @@ class Console:
 
         A line that was away counts: nobody could hear the board meanwhile.
         """
-        now_s = time.monotonic()
+        now_s = self.clock.now_s()
         away_s = now_s - self._away_since_s if self._away_since_s is not None else 0.0
         return max(away_s, self._late.worst_s(since_s, now_s))
 
@@ -208,7 +213,10 @@ class Console:
                 return
             self._closing = True
         os.write(self._wake_write, b"x")
-        self._thread.join()
+        if self._timed is None:
+            self._thread.join()
+        elif self._lost is None:
+            self._ended(LinkError("the console was closed"))
         self._stream.close()
         self._tape.close()
         os.close(self._wake_read)
@@ -225,6 +233,20 @@ class Console:
     ) -> None:
         self.close()
 
+    def _until_news(self, deadline: Deadline) -> None:
+        """Block until something may have come or the line is lost, at most to the deadline."""
+        if self._timed is None:
+            self._news.wait(deadline.left_s())
+            return
+        self._timed.until(deadline)
+        try:
+            self._listen()
+        except HilagentError as error:
+            self._ended(error)
+
+    def _now_ns(self) -> int:
+        return int(self.clock.now_s() * 1e9)
+
     def _read(self) -> None:
         lost: HilagentError = LinkError("the console was closed")
         try:
@@ -233,20 +255,26 @@ class Console:
                 heard = -1
                 while not self._closing:
                     heard = _follow(selector, heard, self._stream.fileno())
-                    selector.select(max(0.0, self._late.due_s - time.monotonic()))
-                    self._late.tick(time.monotonic())
-                    if not self._receive() and isinstance(self._stream, Returns):
-                        self._mind_the_line(self._stream.away_since_s)
+                    selector.select(max(0.0, self._late.due_s - self.clock.now_s()))
+                    self._late.tick(self.clock.now_s())
+                    self._listen()
         except HilagentError as error:
             lost = error
         except Exception as error:  # whatever it is, nobody may wait for ever
             lost = AgentBug(f"the console's reader failed: {error!r}")
+        self._ended(lost)
+
+    def _ended(self, lost: HilagentError) -> None:
         with self._lock:
             self._note(self._watch.end())  # a last line without an end counts, too
             self._lost = lost
             self._late.due_s = float("inf")
             self._news.notify_all()
         self._report()
+
+    def _listen(self) -> None:
+        if not self._receive() and isinstance(self._stream, Returns):
+            self._mind_the_line(self._stream.away_since_s)
 
     def _receive(self) -> bool:
         """Take what there is; return whether there was anything."""
@@ -256,7 +284,7 @@ class Console:
             return bool(chunk)
 
     def _received(self, chunk: bytes) -> None:
-        now_ns = time.monotonic_ns()
+        now_ns = self._now_ns()
         with self._lock:
             self._tape.received(chunk, now_ns)
             self._note(self._watch.feed(chunk))
@@ -284,14 +312,14 @@ class Console:
         before_s, self._away_since_s = self._away_since_s, since_s
         if before_s == since_s:
             return
-        now_s, at = time.monotonic(), f"at byte {self._tape.end} of its log"
+        now_s, at = self.clock.now_s(), f"at byte {self._tape.end} of its log"
         if since_s is not None:
             self._told(f"the console's adapter was unplugged, {at}")
             return
         assert before_s is not None
         self._late.note(now_s, now_s - before_s)
         with self._lock:
-            self._tape.gap(time.monotonic_ns())
+            self._tape.gap(self._now_ns())
             self._watch.cut()
         self._told(f"the console's adapter is back after {now_s - before_s:.1f} s:"
                    f" bytes may be missing {at}")  # fmt: skip
@@ -305,6 +333,9 @@ class Console:
             raise HostError(f"the console's log can't be written: {reason}")
 
     def _until_writable(self, deadline: Deadline) -> None:
+        if self._timed is not None:
+            self._until_news(deadline.sooner(_BLOCKED_S))
+            return
         poller = select.poll()
         if not (isinstance(self._stream, Pauses) and self._stream.paused):
             with suppress(OSError, ValueError):

@@ -126,7 +126,7 @@ class Prompt:
                 starts.append(self.line.position)
                 self._go(deadline, self._patience(number), signs)
             except Garbled as error:
-                if starts and self.line.expect(signs, Deadline.after(0), starts[0]):
+                if starts and self.line.expect(signs, Deadline.after(0, deadline.clock), starts[0]):
                     return
                 if isinstance(error, Refused):
                     if refused == str(error):

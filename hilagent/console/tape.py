@@ -63,6 +63,7 @@ class Tape:
             left the memory is gone. Files of an earlier boot are continued, so
             that positions mean one thing throughout a run.
         keep_bytes: see :data:`KEEP_BYTES`.
+        time_ns: of the opening, on the clock of what follows; None: now, by the host's.
 
     Raises LabError if the files can't be opened.
 
@@ -72,7 +73,9 @@ class Tape:
             written, and receiving goes on.
     """
 
-    def __init__(self, folder: Path | None, keep_bytes: int = KEEP_BYTES) -> None:
+    def __init__(
+        self, folder: Path | None, keep_bytes: int = KEEP_BYTES, time_ns: int | None = None
+    ) -> None:
         self.broken: OSError | None = None
         self._keep_bytes = keep_bytes
         self._data = bytearray()
@@ -82,8 +85,9 @@ class Tape:
         self.end = self._base = sizes[RX]
         self._sent = sizes[TX]
         self._seen = self.end
+        opened_ns = time.monotonic_ns() if time_ns is None else time_ns
         for what, offset in ((OPENED, self._sent), (SEEN, self.end)):
-            self._log(what, b"", time.monotonic_ns(), offset)
+            self._log(what, b"", opened_ns, offset)
 
     def received(self, chunk: bytes, time_ns: int) -> None:
         """Add bytes that were read."""

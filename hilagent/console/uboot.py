@@ -74,7 +74,7 @@ class UBoot:
         Stops the countdown. A console that is idle is poked with Ctrl-C, which
         harms nobody at a prompt. Raises LabError when no U-Boot shows itself.
         """
-        deadline = deadline or Deadline.after(self.spec.prompt_timeout_s)
+        deadline = deadline or self._after(self.spec.prompt_timeout_s)
         console = self.line.console
         console.expect_resets(expected=True)
         self.line.forgive()
@@ -101,12 +101,12 @@ class UBoot:
             LabError: no undamaged attempt by the deadline, or the board
                 restarted or crashed meanwhile.
         """
-        deadline = deadline or Deadline.after(self.spec.command_timeout_s)
+        deadline = deadline or self._after(self.spec.command_timeout_s)
         return self._prompt.run(command_line(argv), deadline, silence_s)
 
     def ask(self, *argv: Argument, deadline: Deadline | None = None) -> Output:
         """Run a command until it has answered the same twice in a row."""
-        deadline = deadline or Deadline.after(self.spec.command_timeout_s)
+        deadline = deadline or self._after(self.spec.command_timeout_s)
         last = self.run(*argv, deadline=deadline)
         while (again := self.run(*argv, deadline=deadline)) != last:
             last = again
@@ -130,7 +130,7 @@ class UBoot:
 
     def matches(self, addr: int, data: bytes, deadline: Deadline | None = None) -> bool:
         """Return whether memory holds ``data``; True needs one reading, False two alike."""
-        deadline = deadline or Deadline.after(self.spec.command_timeout_s)
+        deadline = deadline or self._after(self.spec.command_timeout_s)
         want, last = zlib.crc32(data), None
         while True:
             output = self.run("crc32", addr, len(data), deadline=deadline)
@@ -168,7 +168,7 @@ class UBoot:
         Raises:
             LabError: U-Boot printed its prompt again; the message says what it said.
         """
-        deadline = deadline or Deadline.after(self.spec.command_timeout_s)
+        deadline = deadline or self._after(self.spec.command_timeout_s)
         return self._prompt.leave(command_line(argv), deadline, [*_LEFT, *signs])
 
     def converse(self, *argv: Argument, deadline: Deadline | None = None) -> Line:
@@ -176,7 +176,7 @@ class UBoot:
 
         After the conversation :meth:`resume` finds out how the command ended.
         """
-        deadline = deadline or Deadline.after(self.spec.command_timeout_s)
+        deadline = deadline or self._after(self.spec.command_timeout_s)
         self._prompt.begin(command_line(argv), deadline)
         return self.line
 
@@ -184,6 +184,9 @@ class UBoot:
         """Get back to the prompt after a conversation, whatever is left of it."""
         self._prompt.doubt()
         self._prompt.reach(deadline)
+
+    def _after(self, seconds: float) -> Deadline:
+        return Deadline.after(seconds, self.line.console.clock)
 
     def _stop_autoboot(self, deadline: Deadline) -> None:
         """Return once something looks like a prompt; a look-alike costs only time."""

@@ -84,7 +84,7 @@ def start_payload(
     Raises:
         LabError: it didn't arrive whole, or U-Boot came back from ``booti``.
     """
-    deadline = deadline or Deadline.after(uboot.spec.transfer_timeout_s)
+    deadline = deadline or Deadline.after(uboot.spec.transfer_timeout_s, uboot.line.console.clock)
     addr = uboot.spec.load_addr
     notes = _address_notes(uboot)
     loads = load_verified(uboot, addr, image, by, deadline=deadline, progress=progress, notes=notes)

@@ -8,10 +8,12 @@ same test to hang again, else it is the lab's: one silence is no evidence.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 from _pytest.runner import runtestprotocol
 
+from hilagent.journal import Journal
 from hilagent.plugin import collected, reports, runs
 from hilagent.result import Outcome, Verdict
 
@@ -23,14 +25,30 @@ def run(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     done = _run_once(item, nextitem)
     outcome = reports.outcome_of(collected.test_id(item), done)
     _distrust(item, outcome)
-    if outcome.verdict.accuses and not outcome.measured and _repeatable(item):
-        if outcome.verdict is not Verdict.HANG:
-            the_run.journal().outcome(outcome)
-        outcome = _again(item, nextitem, outcome, done)
-    the_run.journal().outcome(outcome)
+    repeat = (lambda: _repeated(item, nextitem, outcome.test)) if _repeatable(item) else None
+    settled = settle(outcome, the_run.journal(), repeat)
+    if settled is not outcome:
+        _show(item, done, settled)
     for report in done:
         hook.pytest_runtest_logreport(report=report)
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+
+def settle(outcome: Outcome, journal: Journal, repeat: Callable[[], Outcome] | None) -> Outcome:
+    """Journal how a test ended; what accuses is measured again before that.
+
+    Args:
+        repeat: measures again; None where that can't be done.
+
+    Returns:
+        What counts, the same object where it was measured once.
+    """
+    if outcome.verdict.accuses and not outcome.measured and repeat is not None:
+        if outcome.verdict is not Verdict.HANG:
+            journal.outcome(outcome)
+        outcome = combine(outcome, repeat())
+    journal.outcome(outcome)
+    return outcome
 
 
 def _distrust(item: pytest.Item, outcome: Outcome) -> None:
@@ -49,25 +67,23 @@ def _repeatable(item: pytest.Item) -> bool:
     return collected.uses_board(item) and runs.of(item.config).opened is not None
 
 
-def _again(
-    item: pytest.Item,
-    nextitem: pytest.Item | None,
-    first: Outcome,
-    done: list[pytest.TestReport],
-) -> Outcome:
+def _repeated(item: pytest.Item, nextitem: pytest.Item | None, test: str) -> Outcome:
     session = runs.of(item.config).session()
     if not collected.is_suite(item):
         session.taint("what accused is measured again after a fresh boot")
     with session.again():
-        second = reports.outcome_of(first.test, _run_once(item, nextitem))
+        second = reports.outcome_of(test, _run_once(item, nextitem))
     _distrust(item, second)
-    outcome = combine(first, second)
+    return second
+
+
+def _show(item: pytest.Item, done: list[pytest.TestReport], outcome: Outcome) -> None:
+    """Have the reports of the first measurement say what counts."""
     deciding, _ = reports.worst_of(done)
     shown = reports.Judged(
         outcome.verdict, outcome.message, outcome.details, outcome.findings, outcome.measured
     )
     reports.restate(item, deciding, shown)
-    return outcome
 
 
 def combine(first: Outcome, second: Outcome) -> Outcome:

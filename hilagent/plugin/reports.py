@@ -112,8 +112,16 @@ def _judged(call: pytest.CallInfo[None], report: pytest.TestReport) -> Judged:
         if report.failed:  # a strict xfail that passed
             return Judged(Verdict.FAIL, scrub_line(str(report.longrepr)))
         return Judged(Verdict.PASS)
-    exc = call.excinfo.value
-    details = getattr(exc, "details", "") or ("" if _is_ours(exc) else str(report.longrepr))
+    return raised(call.excinfo.value, str(report.longrepr))
+
+
+def raised(exc: BaseException, shown: str = "") -> Judged:
+    """Return the judgement on what a test raised.
+
+    Args:
+        shown: the traceback, for what isn't an error of ours.
+    """
+    details = getattr(exc, "details", "") or ("" if _is_ours(exc) else shown)
     return Judged(
         verdict_of(exc),
         scrub_line(message_of(exc), limit=500),

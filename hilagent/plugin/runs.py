@@ -15,6 +15,7 @@ import pytest
 
 from hilagent import __version__, errors
 from hilagent import journal as journals
+from hilagent.clock import SYSTEM, Clock
 from hilagent.session import recording, signals
 from hilagent.session.settings import Request, Settings, look_up
 
@@ -64,7 +65,9 @@ class Run:
         opener: Opener | None = None,
         every_test: bool = False,
         listeners: Sequence[journals.Listener] = (),
+        clock: Clock = SYSTEM,
     ) -> None:
+        self._clock = clock
         self.request, self.every_test = request, every_test
         self._chosen_dir, self._opener, self._listeners = run_dir, opener, listeners
         self._stack = contextlib.ExitStack()
@@ -84,7 +87,7 @@ class Run:
         if self._journal is None:
             settings = self.settings
             run_dir = self._chosen_dir or journals.new_run_dir(settings.board.name)
-            self._journal = begun(run_dir)
+            self._journal = begun(run_dir, self._clock)
             self.run_dir = run_dir
             self._journal.listeners += [self._learn, *self._listeners]
             self._journal.run(**_facts(settings))
@@ -174,7 +177,7 @@ class CutShort:
             self._run.note_bug(excinfo.value)
 
 
-def begun(run_dir: Path) -> journals.Journal:
+def begun(run_dir: Path, clock: Clock = SYSTEM) -> journals.Journal:
     """Return the journal of a new run in ``run_dir``; UsageError where that can't be."""
     if (run_dir / journals.NAME).exists():
         hint = "name a new one; a run is never overwritten"
@@ -183,7 +186,7 @@ def begun(run_dir: Path) -> journals.Journal:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise errors.UsageError(f"{run_dir}: can't be made: {exc.strerror}") from exc
-    return journals.Journal(run_dir)
+    return journals.Journal(run_dir, clock=clock)
 
 
 def _facts(settings: Settings) -> dict[str, object]:

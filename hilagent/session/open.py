@@ -25,6 +25,7 @@ from hilagent.session import quarantine, recording, recovery
 from hilagent.session.alone import refuse_kernels, trips_of
 from hilagent.session.firmware import with_firmware
 from hilagent.session.held import held
+from hilagent.session.host import Host
 from hilagent.session.linux import Boot, Linux, LinuxBench
 from hilagent.session.machine import Machine, State
 from hilagent.session.own import KEXEC_S, OwnSystem
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from hilagent.power import Power
 
 
-IMAGE_MAGIC = b"ARM\x64"
-"""At byte 56 of an arm64 Image (Documentation/arch/arm64/booting.rst)."""
 STALE_S = 4.0
 """How long a payload is asked for that should be gone."""
 BOOT_SIGN = rb"\r\n:[A-Za-z0-9+/]{12}"
@@ -56,20 +55,21 @@ BOOT_SIGN = rb"\r\n:[A-Za-z0-9+/]{12}"
 
 
 @contextlib.contextmanager
-def open(
-    settings: Settings,
-    journal: Journal,
-) -> Iterator[Session]:
+def open(settings: Settings, journal: Journal, host: Host | None = None) -> Iterator[Session]:
     """Hold the board of ``settings`` until the ``with`` block is left; nothing is switched yet.
+
+    Args:
+        host: what the board is reached by; None: this host.
 
     Raises:
         errors.LabError: the board is in use (names by whom) or in quarantine (says why), or
             the payload can't be built.
     """
-    with bench(settings, journal) as real:
+    host = host or Host()
+    with bench(settings, journal, host=host) as real:
         machine = Machine(real, journal)
         with contextlib.ExitStack() as stack:
-            stack.callback(surely_off, real.board, machine.off, real.powered, journal)
+            stack.callback(surely_off, real.board, machine.off, real.powered, journal, host.pause)
             restarts = Restarts(
                 real.linux_bench, journal, real.console, real.image, real.connect_unasked
             )
@@ -77,12 +77,15 @@ def open(
 
 
 @contextlib.contextmanager
-def bench(settings: Settings, journal: Journal, *, marked: bool = False) -> Iterator[RealBench]:
+def bench(
+    settings: Settings, journal: Journal, *, marked: bool = False, host: Host | None = None
+) -> Iterator[RealBench]:
     """Hold the board of ``settings``, with the payload built; whoever switches it on
     switches it off, before the ``with`` block is left.
 
     Args:
         marked: one in quarantine will do.
+        host: what the board is reached by; None: this host.
 
     Raises:
         errors.LabError: the board is in use (names by whom) or in quarantine (says why), or
@@ -96,7 +99,7 @@ def bench(settings: Settings, journal: Journal, *, marked: bool = False) -> Iter
             quarantine.refuse(board)
         settings = dataclasses.replace(settings, board=with_firmware(board, journal))
         served = stack.enter_context(_private_dir())
-        real = RealBench(settings, journal, served, have.place)
+        real = RealBench(settings, journal, served, have.place, host)
         real.build()
         yield real
 
@@ -113,16 +116,21 @@ class RealBench:
     Args:
         served: the folder that TFTP serves; private to this run.
         place: that the board is at.
+        host: what it is reached by; None: this host.
     """
 
     def __init__(
-        self, settings: Settings, journal: Journal, served: Path, place: Place | None = None
+        self,
+        settings: Settings,
+        journal: Journal,
+        served: Path,
+        place: Place | None = None,
+        host: Host | None = None,
     ) -> None:
-        from hilagent import power
-
+        self._host = host or Host()
         self._settings, self._journal, self._served = settings, journal, served
         self.place = place
-        self._power: Power = power.open(settings.board, served, place)
+        self._power: Power = self._host.power(settings.board, served, place)
         self._console: Console | None = None
         self._image = b""
         self._switched = False
@@ -130,7 +138,8 @@ class RealBench:
         self._starvation: Starvation | None = None
         self._boot_ids: set[int] = set()
         self._recording = settings.recording
-        seed = recording.seed(self._recording)
+        replay = self._recording
+        seed = int(replay.facts["chance"], 16) if replay else self._host.seed()
         self._chance = recording.chance(seed)
         self._run_id = self._chance.randrange(1, 1 << 32)
         journal.write("facts", chance=f"{seed:x}", parallel=self._parallel())
@@ -142,17 +151,9 @@ class RealBench:
 
     def build(self) -> None:
         """Build the payload, once a run and before power is on."""
-        from hilagent.build.payload import build_payload
-
         with self._journal.step("build the payload"):
-            built = build_payload()
-            self._image = built.image.read_bytes()
-        wanted = _size_by_elf(built.elf)
-        if len(self._image) != wanted or self._image[56:60] != IMAGE_MAGIC:
-            raise errors.LabError(
-                f"{built.image} is no whole arm64 Image: {len(self._image)} bytes of {wanted}",
-                hint=f"remove {built.image.parent}: it will be built again",
-            )
+            built = self._host.payload()
+            self._image = built.data
         if self._recording:
             self._recording.check_payload(built.build_id)
         self._journal.write("facts", payload_build_id=built.build_id)
@@ -181,18 +182,16 @@ class RealBench:
         return State.OS if board.os is not None else State.PAYLOAD
 
     def on(self) -> None:
-        from hilagent import transport
-
         board = self._settings.board
         if not board.emulated:  # what is printed at power on must not be missed
             if not self._switched and self._power.state() is not False:
                 self._power.off()  # it may be on since before this run
             self._switched = True
-            self._open_console(transport.open(board.console, self._power, self.place))
+            self._open_console(board.console)
             self._power.on()
         else:
             self._power.on()
-            self._open_console(transport.open(board.console, self._power, self.place))
+            self._open_console(board.console)
             self._watch_threads()
 
     def off(self) -> None:
@@ -209,12 +208,10 @@ class RealBench:
 
     def reopen(self, console: Wiring) -> None:
         """Open the console anew, as ``console`` says; power stays as it is."""
-        from hilagent import transport
-
         before, self._console = self._console, None
         if before is not None:
             before.close()
-        self._open_console(transport.open(console, self._power, self.place))
+        self._open_console(console)
 
     def transfer(self, name: str = "") -> Transfer:
         """Return the way to load called ``name``; by default that of the run."""
@@ -246,7 +243,7 @@ class RealBench:
             return
         try:
             line = self.console().take("a payload from before power was cycled")
-            answers = payloads.connect(line, run_id=self._run_id, deadline=Deadline.after(STALE_S))
+            answers = payloads.connect(line, run_id=self._run_id, deadline=self._after(STALE_S))
         except errors.WorldError:
             return  # nobody is there: that says nothing of the switch
         if answers.hello.boot_id in self._boot_ids:
@@ -273,7 +270,7 @@ class RealBench:
 
         board = self._settings.board
         if base is None:
-            return self._connect(Deadline.after(board.payload.timeout_s))
+            return self._connect(self._after(board.payload.timeout_s))
         if not isinstance(base, UBoot) and board.console.kind == "none":
             trips = trips_of(self._settings, self._journal, self._own, self.linux_bench)
             alone = trips.payload(base, self._image, lambda: self._chance.randrange(1, 1 << 32))
@@ -281,7 +278,7 @@ class RealBench:
         if not isinstance(base, UBoot):
             with self._journal.step("kexec the payload") as share:
                 line = self._own.kexec(base, self._image, progress=parts(share))
-            return self._connect(Deadline.after(KEXEC_S + board.payload.timeout_s), line)
+            return self._connect(self._after(KEXEC_S + board.payload.timeout_s), line)
         by = self.transfer()
         with self._journal.step(f"load the payload by {by.name}") as share:
             started = deploy.start_payload(
@@ -293,7 +290,7 @@ class RealBench:
             )
         for note in started.notes:
             self._journal.note(note)
-        return self._connect(Deadline.after(board.payload.timeout_s))
+        return self._connect(self._after(board.payload.timeout_s))
 
     def prepare(self, boot: Boot) -> None:
         refuse_kernels(self.board)
@@ -309,8 +306,12 @@ class RealBench:
     def load(self, payload: Payload, subject: Subject) -> None:
         payload.vectors(subject.target, subject.blob, subject.offset, serves_el2=subject.serves_el2)
 
-    def _open_console(self, stream: object) -> None:
-        self._console = reading(stream, self._journal)  # type: ignore[arg-type]
+    def _open_console(self, wiring: Wiring) -> None:
+        stream = self._host.stream(wiring, self._power, self.place)
+        self._console = reading(stream, self._journal, self._host.clock)
+
+    def _after(self, seconds: float) -> Deadline:
+        return Deadline.after(seconds, self._host.clock)
 
     def _watch_threads(self) -> None:
         from hilagent.power import QemuPower
@@ -380,13 +381,3 @@ class RealBench:
             entry_el=hello.entry_el,
             encoding=payload.encoding,
         )
-
-
-def _size_by_elf(elf: Path) -> int:
-    """Return how long the image made from ``elf`` is, in bytes."""
-    from elftools.elf.elffile import ELFFile
-
-    with elf.open("rb") as stream:
-        loads = [s for s in ELFFile(stream).iter_segments() if s["p_type"] == "PT_LOAD"]
-        start = min(segment["p_paddr"] for segment in loads)
-        return max(int(s["p_paddr"] + s["p_filesz"]) for s in loads) - int(start)

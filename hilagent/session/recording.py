@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from hilagent.session.settings import Request
 
 PREFIX = "recorded:"
-_SEED_BITS = 64
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,6 @@ class Recording:
     def label(self) -> str:
         """What every report of a replay has to say."""
         return f"{self.facts['id']} of {self.facts['utc']}"
-
-
-def seed(recording: Recording | None) -> int:
-    """Return what a run's chance is made from, new but for a replay."""
-    return int(recording.facts["chance"], 16) if recording else secrets.randbits(_SEED_BITS)
 
 
 def chance(seed: int) -> random.Random:

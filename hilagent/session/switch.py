@@ -64,11 +64,18 @@ def unknown(board: Board) -> str:
 
 
 def surely_off(
-    board: Board, off: Callable[[], None], powered: Callable[[], bool | None], journal: Journal
+    board: Board,
+    off: Callable[[], None],
+    powered: Callable[[], bool | None],
+    journal: Journal,
+    pause: Callable[[float], object] | None = None,
 ) -> None:
     """Switch off, in several tries, and ask whether it is; at worst say that it may be on.
 
     Signals don't interrupt it.
+
+    Args:
+        pause: waits for so many seconds: a relay has no event to wait for.
 
     Raises:
         errors.LabError: it may have power; the hint says how to end that.
@@ -78,7 +85,7 @@ def surely_off(
             left = _off(off, powered)
             for _ in range(OFF_TRIES - 1):
                 if left:
-                    Event().wait(board.power.off_s)  # a relay has no event to wait for
+                    (pause or Event().wait)(board.power.off_s)
                     left = _off(off, powered)
             if left:
                 _may_be_on(board, journal, left)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from hilagent.clock import Deadline
 from hilagent.errors import LinkError
 
 CHUNK_BYTES = 1 << 16
@@ -81,6 +82,18 @@ class Answers(Protocol):
 
     def answers(self) -> None:
         """Do nothing; it is the mark of such a stream."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A stream that lives in a time of its own, which passes while it is waited for.
+
+    No thread reads it, and no clock of the host counts: whoever waits reads it himself.
+    """
+
+    def until(self, deadline: Deadline) -> None:
+        """Let time pass: until there is something to read, or the deadline at the latest."""
         ...
 
 
