@@ -8,7 +8,8 @@ payload's laboratory. Broken ones are made from it::
         sig = hyp_stub(issued)
         return dataclasses.replace(sig, gpr_changed=sig.gpr_changed | 1 << 19)
 
-``None`` is a hang: the CPU never comes home from that immediate.
+``None`` is a hang: the CPU never comes home from that immediate. One that answers the same
+hvc the same way each time is better called `pure`: a long sweep of it is worked out once.
 """
 
 from __future__ import annotations
@@ -48,6 +49,18 @@ class Issued(NamedTuple):
 
 
 Behaviour = Callable[[Issued], Sig | None]
+_PURE = "hilagent_pure"
+
+
+def pure(behaviour: Behaviour) -> Behaviour:
+    """Mark a behaviour that depends on nothing but the hvc, and return it."""
+    setattr(behaviour, _PURE, True)
+    return behaviour
+
+
+def is_pure(behaviour: Behaviour) -> bool:
+    """Whether it is marked so."""
+    return getattr(behaviour, _PURE, False)
 
 
 @functools.cache
@@ -59,6 +72,7 @@ def returned(**fields: int) -> Sig:
     return Sig(**{**plain, "args": (0,) * 8, **fields})  # type: ignore[arg-type]
 
 
+@pure
 def recorder(issued: Issued) -> Sig | None:
     """The payload's own recording vectors: the hvc is taken, nothing changes."""
     vector = {Origin.EL1H: 8, Origin.EL2H: 4, Origin.EL2T: 0}[Origin(issued.origin)]
@@ -66,6 +80,7 @@ def recorder(issued: Issued) -> Sig | None:
     return returned(seen=Seen.RECORDED, vector=vector, esr=_ESR_HVC, el=level)
 
 
+@pure
 def hyp_stub(issued: Issued) -> Sig | None:
     """Correct vectors of ``iss-2015``, hyp-stub flavour."""
     stack = 4 if issued.stack else 0
@@ -84,6 +99,7 @@ def hyp_stub(issued: Issued) -> Sig | None:
     return plain
 
 
+@pure
 def kvm(issued: Issued) -> Sig | None:
     """Correct vectors of ``iss-2015``, KVM flavour: CALL_HYP is served too."""
     sig = hyp_stub(issued)
@@ -111,7 +127,7 @@ def changed(
     base: Behaviour, at: Mapping[int, Callable[[Sig], Sig | None]] | None = None, **fields: int
 ) -> Behaviour:
     """Return ``base`` with its Sigs changed: of the immediates in ``at`` by a function,
-    or (without ``at``) of all by ``fields``."""
+    or (without ``at``) of all by ``fields``. The functions must depend on nothing else."""
 
     def run(issued: Issued) -> Sig | None:
         sig = base(issued)
@@ -121,7 +137,7 @@ def changed(
             return dataclasses.replace(sig, **fields)  # type: ignore[arg-type]
         return at[issued.imm](sig) if issued.imm in at else sig
 
-    return run
+    return pure(run) if is_pure(base) else run
 
 
 def hangs_at(imm: int, base: Behaviour = hyp_stub) -> Behaviour:

@@ -3,6 +3,15 @@
 
 from __future__ import annotations
 
+import math
+
+
+class Stuck(BaseException):
+    """More time has passed on a `ManualClock` than it was made for: somebody waits for ever.
+
+    No ``Exception``: what tidies up after those must not hide it.
+    """
+
 
 class ManualClock:
     """A `hilagent.clock.Clock` for tests::
@@ -11,10 +20,13 @@ class ManualClock:
     deadline = Deadline.after(5, clock)
     clock.advance(5)
     assert deadline.expired()
+
+    Args:
+        limit_s: how much time may pass; then moving it raises `Stuck`.
     """
 
-    def __init__(self, now_s: float = 1000.0) -> None:
-        self._now_s = now_s
+    def __init__(self, now_s: float = 1000.0, *, limit_s: float = math.inf) -> None:
+        self._now_s, self._end_s = now_s, now_s + limit_s
 
     def now_s(self) -> float:
         """Return the time that was set."""
@@ -22,8 +34,10 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         """Move forward; never back."""
-        self._now_s += max(0.0, seconds)
+        self.advance_to(self._now_s + seconds)
 
     def advance_to(self, at_s: float) -> None:
         """Move forward to a point in time; stay where that has passed."""
         self._now_s = max(self._now_s, at_s)
+        if self._now_s > self._end_s:
+            raise Stuck(f"{self._now_s - self._end_s:.0f} s beyond what was allowed")

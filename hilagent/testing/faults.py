@@ -94,14 +94,28 @@ class Injector:
         self._offset = 0
         self._later_s = 0.0
         self._out: deque[tuple[float, bytes]] = deque()
+        self._take(faults)
+
+    def _take(self, faults: Faults) -> None:
+        self._named = dict(faults.at)
         self._filter = faults.filter() if faults.filter else None
         self._rates = {kind: getattr(faults, kind.value) for kind in _AT_RANDOM}
         self._rate = sum(self._rates.values())
-        self._next = self._gap()
+        self._next = self._offset + self._gap()
 
     def arm(self) -> None:
         """Begin with the faults at the next byte."""
         self._armed = True
+
+    def inject(self, *kinds: Fault) -> None:
+        """Have the next bytes suffer these faults, one each; what is at random is armed, too."""
+        self._armed = True
+        self._named |= {self._offset + n: kind for n, kind in enumerate(kinds)}
+
+    def change(self, faults: Faults) -> None:
+        """Do something else to the bytes from the next one on."""
+        self.faults, self._armed = faults, faults.armed
+        self._take(faults)
 
     def push(self, data: bytes) -> None:
         """Take bytes at the near end."""
@@ -141,7 +155,7 @@ class Injector:
 
     def _one_piece(self, data: bytes) -> bytes:
         """Pass on up to the next fault, inject it, and return what is left."""
-        named = min((at for at in self.faults.at if at >= self._offset), default=math.inf)
+        named = min((at for at in self._named if at >= self._offset), default=math.inf)
         here = min(self._next, named) - self._offset
         if here >= len(data):
             self._offset += len(data)
@@ -151,7 +165,7 @@ class Injector:
         self._emit(data[:at])
         self._offset += at
         if self._offset == named:
-            kind = self.faults.at[self._offset]
+            kind = self._named.pop(self._offset)
         else:
             kind = self._random.choices(_AT_RANDOM, [self._rates[k] for k in _AT_RANDOM])[0]
         self.done.append((self._offset, kind))

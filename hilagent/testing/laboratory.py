@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -11,11 +12,12 @@ from dataclasses import dataclass, field
 from hilagent.link import wire
 from hilagent.payload import sysregs
 from hilagent.result import Sig
-from hilagent.testing.behaviour import Behaviour, Issued
+from hilagent.testing.behaviour import Behaviour, Issued, is_pure
 
 _MASK = (1 << 64) - 1
 _OTHERS = wire.MAX_SIGS - 1
 AREA, AREA_SIZE = 0x4100_0000, 0x2_0000
+SLOT = 0x4300_0000
 CATCH_AT, CATCH_SIZE = 0x1000, 0x800
 NO_SUCH_REGISTER = {"faulted": 1, "vector": 4, "el": 2, "esr": 0x0200_0000, "spsr": 0x3C9}
 
@@ -23,7 +25,7 @@ Function = Callable[..., int]
 
 
 def front_of(cpu: int) -> int:
-    """Return VBAR_EL2 of a CPU while vectors are under test."""
+    """Return VBAR_EL2 of a CPU while vectors are under test behind the payload's own."""
     return AREA + cpu * AREA_SIZE
 
 
@@ -63,6 +65,11 @@ class Work:
         """The register pass; ``pass`` is no name in Python."""
         return self.__getattr__("pass")
 
+    @property
+    def vbar(self) -> int:
+        """VBAR_EL2: of a DIRECT job, the table under test itself."""
+        return SLOT if self.kind == wire.Job.DIRECT else front_of(self.cpu)
+
     def x(self, register: int) -> int:
         """Return what xN holds when the hvc is issued."""
         given = self.listed("x")
@@ -81,7 +88,7 @@ def issuer(work: Work) -> Callable[[int], Issued]:
         cpu=work.cpu,
         origin=work.origin,
         pass_no=work.pass_no,
-        front=front_of(work.cpu),
+        front=work.vbar,
         catch=catch,
         args=tuple(work.x(register) for register in range(4)),
         stack=bool(work.flags & wire.JobFlag.SP_USABLE),
@@ -113,7 +120,7 @@ def frames(work: Work, sig: Sig, imm: int) -> bytes:
     x = [work.x(register) for register in range(31)]
     v = [pattern(work.seed, work.pass_no, 64 + half) for half in range(64)]
     sys = [pattern(work.seed, work.pass_no, 128 + n) for n in range(len(wire.SYSREGS))]
-    sys[wire.SYSREGS.index("VBAR_EL2")] = front_of(work.cpu)
+    sys[wire.SYSREGS.index("VBAR_EL2")] = work.vbar
     pc = 0x4200_0000 + imm * 16
     before = {"x": x, "v": v, "sys": sys, "pc": pc, "pstate": 0x3C0 | work.origin, "imm": imm}
     after = dict(before, pc=pc + 4 + sig.pc_off, pstate=before["pstate"] ^ sig.pstate_diff)  # type: ignore[operator]
@@ -146,8 +153,27 @@ class Sweep:
     result: bytes
 
 
+@dataclass
+class _Swept:
+    """What a sweep sees, whichever job it is."""
+
+    hang: int | None
+    sigs: list[Sig] = field(default_factory=list)
+    runs: list[list[int]] = field(default_factory=list)
+    pairs: list[bytes] = field(default_factory=list)
+
+
 def sweep(work: Work, behaviour: Behaviour, job: int, vectors_crc: int, ticks: int) -> Sweep:
     """Do a SWEEP job."""
+    see = _seen_before if is_pure(behaviour) else _see
+    swept = see(behaviour, tuple(work.fields.items()))
+    if swept.hang is not None:
+        return Sweep(swept.hang, b"")
+    return Sweep(None, _result(work, swept, job, vectors_crc, ticks))
+
+
+def _see(behaviour: Behaviour, fields: tuple[tuple[str, int | tuple[int, ...]], ...]) -> _Swept:
+    work = Work(dict(fields))
     sigs: list[Sig] = []
     index_of: dict[tuple[object, ...], int] = {}
     seen: dict[int, tuple[Sig, int]] = {}  # by identity: most immediates give the same object
@@ -159,7 +185,7 @@ def sweep(work: Work, behaviour: Behaviour, job: int, vectors_crc: int, ticks: i
         imm = work.first if by_x0 else work.first + step
         sig = observe(imm)
         if sig is None:
-            return Sweep(step, b"")
+            return _Swept(step)
         known = seen.get(id(sig))
         index = known[1] if known else index_of.get(_key(sig))
         if index is None:
@@ -174,7 +200,10 @@ def sweep(work: Work, behaviour: Behaviour, job: int, vectors_crc: int, ticks: i
             runs[-1][1] += 1
         else:
             runs.append([index, 1])
-    return Sweep(None, _result(work, sigs, runs, pairs, job, vectors_crc, ticks))
+    return _Swept(None, sigs, runs, pairs)
+
+
+_seen_before = functools.lru_cache(maxsize=256)(_see)
 
 
 def _key(sig: Sig) -> tuple[object, ...]:
@@ -182,15 +211,8 @@ def _key(sig: Sig) -> tuple[object, ...]:
     return tuple(value for name, value in vars(sig).items() if name not in ("first", "elr"))
 
 
-def _result(
-    work: Work,
-    sigs: list[Sig],
-    runs: list[list[int]],
-    pairs: list[bytes],
-    job: int,
-    vectors_crc: int,
-    ticks: int,
-) -> bytes:
+def _result(work: Work, swept: _Swept, job: int, vectors_crc: int, ticks: int) -> bytes:
+    sigs, runs, pairs = swept.sigs, swept.runs, swept.pairs
     crc = 0
     for index, length in runs:
         crc = zlib.crc32(bytes([index]) * length, crc)

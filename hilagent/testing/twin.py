@@ -29,7 +29,8 @@ from hilagent.testing.jobs import CNTFRQ, GOOD, Jobs, Tools, Traits, under_test
 from hilagent.testing.laboratory import Work
 from hilagent.testing.memory import BadAddress, Memory
 
-SCRATCH, SLOT, ROOM = 0x4200_0000, 0x4300_0000, 0x1_0000
+SCRATCH, ROOM = 0x4200_0000, 0x1_0000
+SLOT = laboratory.SLOT
 
 
 class PayloadTwin:
