@@ -20,6 +20,7 @@ from hilagent.board import Board
 from hilagent.clock import SYSTEM, Deadline
 from hilagent.journal import Journal, parts
 from hilagent.session.built import Built, build
+from hilagent.session.early import before_the_test
 from hilagent.text import scrub
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class LinuxBench:
         built, spec, run_id = self.prepare(boot), self._board.linux, new_run_id()
         assert spec is not None
         deadline = Deadline.after(uboot.spec.transfer_timeout_s + _START_S)
-        with self._journal.step(f"load {boot} by {by.name}"):
+        with self._journal.step(f"load {boot} by {by.name}"), before_the_test():
             position = start_linux(
                 uboot,
                 spec,

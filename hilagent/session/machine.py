@@ -19,12 +19,14 @@ been left.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from hilagent import errors
 from hilagent.journal import Journal
+from hilagent.session.early import before_the_test
 
 if TYPE_CHECKING:
     from hilagent.console import Console
@@ -233,8 +235,9 @@ class Machine:
             self._enter(State.UNKNOWN, why=why)
 
     def off(self) -> None:
-        """Switch off."""
-        self._enter(State.OFF)
+        """Switch off, also where the journal takes no word of it: a full disk keeps no board on."""
+        with contextlib.suppress(errors.LabError):
+            self._enter(State.OFF)
         self._bench.off()
 
     def _from_power(self, goal: State) -> None:
@@ -275,7 +278,7 @@ class Machine:
             return
         assert self._base is not None
         if goal is State.PAYLOAD:
-            with self._journal.step("start the payload"):
+            with self._journal.step("start the payload"), before_the_test():
                 self._payload = self._bench.payload(self._base)
             self._enter(State.PAYLOAD)
         if goal is State.LINUX:
@@ -293,7 +296,7 @@ class Machine:
                 self._bench.on()
         self.boots += 1
         base = self._bench.base
-        with self._journal.step(f"reach {base.value}"):
+        with self._journal.step(f"reach {base.value}"), before_the_test():
             if base is State.PAYLOAD:
                 self._payload = self._bench.payload(None)
             else:
