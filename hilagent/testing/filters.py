@@ -8,6 +8,7 @@ Each name is a factory: a filter has state, so every line gets its own::
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Mapping
 
@@ -88,6 +89,25 @@ def seven_bits() -> Callable[[bytes], bytes]:
 def no_nul() -> Callable[[bytes], bytes]:
     """A console server that swallows zero bytes."""
     return lambda data: data.replace(b"\0", b"")
+
+
+def drifted(seed: int = 0, share: float = 0.5) -> Callable[[], Callable[[bytes], bytes]]:
+    """Return a factory of lines whose two ends differ in their baud rate: of so large a
+    share of the bytes the last bits are the next character's, or the frame is lost."""
+
+    def make() -> Callable[[bytes], bytes]:
+        chance = random.Random(seed)
+        return lambda data: b"".join(_sampled(byte, chance, share) for byte in data)
+
+    return make
+
+
+def _sampled(byte: int, chance: random.Random, share: float) -> bytes:
+    if chance.random() >= share:
+        return bytes([byte])
+    kept = chance.randrange(8)  # from there on the sampling is in the wrong bit
+    shifted = (byte & (1 << kept) - 1) | (byte >> kept << (kept + 1)) & 0xFF
+    return chance.choice([bytes([shifted]), bytes([shifted | 0x80]), b"\0", b""])
 
 
 ALL: Mapping[str, Callable[[], Callable[[bytes], bytes]]] = {

@@ -45,6 +45,7 @@ class ScriptedBoard:
     Attributes:
         uboot, twin: the two machines.
         powered: `power` switches it.
+        hung: it neither hears nor says anything, until it is switched on again.
     """
 
     def __init__(
@@ -67,26 +68,46 @@ class ScriptedBoard:
         )
         self.powered = powered
         self._printk, self._every, self._said = printk, printk_every, 0
-        self._in_payload = False
+        self._in_payload = self.hung = False
+        self._unasked = b""
 
     def power(self, on: bool) -> None:
         """Switch the board; switched on, it starts from U-Boot."""
         self.powered = on
-        self._in_payload = False
+        self._in_payload = self.hung = False
+        self._unasked = b""
         if on:
             self.uboot.power_on()
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes from the host."""
-        return self._spoilt(self._now().feed(data)) if self.powered else b""
+        return self._spoilt(self._now().feed(data)) if self._runs else b""
 
     def tick(self) -> bytes:
         """Return what is said unasked."""
-        return self._spoilt(self._now().tick()) if self.powered else b""
+        if not self._runs:
+            return b""
+        unasked, self._unasked = self._unasked, b""
+        return unasked + self._spoilt(self._now().tick())
 
     def next_s(self) -> float:
         """When `tick` has something."""
-        return self._now().next_s() if self.powered else float("inf")
+        if not self._runs:
+            return float("inf")
+        return self.clock.now_s() if self._unasked else self._now().next_s()
+
+    def interject(self, data: bytes) -> None:
+        """Say this too, at once: a kernel's line, noise, or a flood of it."""
+        self._unasked += data
+
+    def restart(self) -> None:
+        """Reset by itself: it starts from U-Boot."""
+        if self.powered:
+            self.power(True)
+
+    @property
+    def _runs(self) -> bool:
+        return self.powered and not self.hung
 
     def _now(self) -> PayloadTwin | ScriptedUBoot:
         return self.twin if self._in_payload else self.uboot

@@ -9,8 +9,8 @@ bytes is the program's own. What goes wrong is told when it is to happen::
     done = simulated.run(lab, settings, run_dir)
     assert done.exit_code == 125
 
-A *moment* is the beginning of a step in the journal, by the words that it begins with, and
-a number of bytes that the board has said since.
+A *moment* is the beginning of a step in the journal (or an outcome in it: ``outcome TEST``),
+by its first words, and a number of bytes that the board has said since.
 """
 
 from __future__ import annotations
@@ -53,10 +53,9 @@ class Powered(Machine, Protocol):
 
 @dataclass
 class _Moment:
-    """When something is to happen: ``left`` bytes after the ``turn``th step ``begins``."""
+    """When something is to happen: ``left`` bytes after a record that ``begins`` so."""
 
     begins: str
-    turn: int
     left: int
     happening: Happening
     begun: bool = False
@@ -219,6 +218,7 @@ class Simulation(Host):
     Attributes:
         switch: what was switched, and how it lies.
         happened: how many of the moments have come.
+        sizes: how many bytes the board said in each step that has ended, by its words.
     """
 
     def __init__(
@@ -237,34 +237,45 @@ class Simulation(Host):
         self.line = Line(board, clock, to_board=to_board, to_host=to_host, seed=seed, baud=baud)
         self.switch = Switch(board.power, clock, self.line.later, switch or SwitchTraits())
         self.happened = 0
+        self.sizes: dict[str, int] = {}
+        self._begun: dict[int, int] = {}
         self._image, self._seed = image, seed
 
-    def when(self, begins: str, after_bytes: int, happening: Happening, *, turn: int = 1) -> None:
-        """Have something happen in a step of the journal.
+    def when(
+        self, begins: str, after_bytes: int, happening: Happening, *, always: bool = False
+    ) -> None:
+        """Have something happen at a moment.
 
         Args:
-            begins: how the step's words begin, e.g. ``load the payload``.
+            begins: its first words, e.g. ``load the payload``.
             after_bytes: that the board says in it.
-            turn: in which of such steps.
+            always: each time, not only the first.
         """
 
         def happens() -> None:
             self.happened += 1
             happening()
+            if always:
+                self.when(begins, after_bytes, happening, always=True)
 
-        self.line.moments.append(_Moment(begins, turn, after_bytes, happens))
+        self.line.moments.append(_Moment(begins, after_bytes, happens))
 
     def heard(self, record: journal.Record) -> None:
         """Hear what the journal says: how a moment is known."""
-        if record["kind"] != "step" or record["phase"] != "begin":
-            return
+        self._measure(record)
+        what = _words(record)
         for moment in list(self.line.moments):
-            if not moment.begun and record["what"].startswith(moment.begins):
-                moment.turn -= 1
-                moment.begun = moment.turn <= 0
-                if moment.begun and moment.left <= 0:
+            if what and not moment.begun and what.startswith(moment.begins):
+                moment.begun = True
+                if moment.left <= 0:
                     self.line.moments.remove(moment)
                     moment.happening()
+
+    def _measure(self, record: journal.Record) -> None:
+        if record["kind"] == "step" and record["phase"] == "begin":
+            self._begun[record["step"]] = self.line.said
+        elif record["kind"] == "step":
+            self.sizes[record["what"]] = self.line.said - self._begun[record["step"]]
 
     def power(self, board: Board, served: Path, place: Place | None) -> Switch:
         return self.switch
@@ -282,3 +293,10 @@ class Simulation(Host):
 
     def payload(self) -> Image:
         return self._image
+
+
+def _words(record: journal.Record) -> str:
+    """What a record is called where something is to happen at it; "" for most."""
+    if record["kind"] == "step" and record["phase"] == "begin":
+        return str(record["what"])
+    return f"outcome {record['test']}" if record["kind"] == "outcome" else ""

@@ -90,5 +90,6 @@ class Switch:
             self._now(on)
 
     def _now(self, on: bool) -> None:
-        self.is_on = on
-        self._power(on)
+        if on is not self.is_on:  # a board that has power goes on with what it does
+            self.is_on = on
+            self._power(on)

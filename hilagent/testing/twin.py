@@ -28,6 +28,7 @@ from hilagent.testing.behaviour import Behaviour
 from hilagent.testing.jobs import CNTFRQ, GOOD, Jobs, Tools, Traits, under_test
 from hilagent.testing.laboratory import Work
 from hilagent.testing.memory import BadAddress, Memory
+from hilagent.testing.speech import Speech, plain
 
 SCRATCH, ROOM = 0x4200_0000, 0x1_0000
 SLOT = laboratory.SLOT
@@ -45,6 +46,8 @@ class PayloadTwin:
         boot_id: of this boot; another after each `start`.
         memory, registers: what READ, WRITE, CRC and SYSREG work on.
         executed: operations that were really done (repeats are answered from the cache).
+        speech: turns each packet into those that it says instead, see `hilagent.testing.speech`;
+            it is spoken until the next `start`.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class PayloadTwin:
         self._boots += 1
         self.boot_id = zlib.crc32(f"{self._seed} {self._boots}".encode()) or 1
         self._decoder = Decoder()
+        self.speech: Speech = plain
         self._run_id, self._seq, self._cache = 0, 0, b""
         self._armoured, self._greeted = self.traits.boots_armoured, False
         self._cached: Packet | None = None
@@ -313,7 +317,8 @@ class PayloadTwin:
         return self._encode(Packet(wire.Kind.EVENT, op, 0, 0, self.boot_id, self._run_id, body))
 
     def _encode(self, packet: Packet) -> bytes:
-        return encode(dataclasses.replace(packet, armoured=self._armoured))
+        packet = dataclasses.replace(packet, armoured=self._armoured)
+        return b"".join(map(encode, self.speech(packet)))
 
 
 def _padded(kind: packed.Struct, body: bytes) -> dict[str, int | tuple[int, ...]]:

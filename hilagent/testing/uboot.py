@@ -32,6 +32,7 @@ class UBootTraits:
         garbage: bytes before the banner, e.g. of another baud rate.
         crc_lookalike: a line that crc32 prints which looks like a prompt.
         crc_word: what crc32 calls itself: capitals without CONFIG_HASH (common/hash.c).
+        echoes: False: what is typed is done and not shown.
         fifo_bytes: bytes that come at once beyond these are lost; 0: none are.
         boot_fails: booti prints this and comes back.
         lacks: commands that it was built without.
@@ -45,6 +46,7 @@ class UBootTraits:
     garbage: bytes = b""
     crc_lookalike: bytes = b""
     crc_word: str = "crc32"
+    echoes: bool = True
     fifo_bytes: int = 0
     boot_fails: str = ""
     lacks: frozenset[str] = frozenset()
@@ -187,7 +189,7 @@ class ScriptedUBoot:
         if key < 0x20:
             return b"\a"
         self._line += char
-        return char
+        return char if self.traits.echoes else b""
 
     def _run_line(self, line: str) -> bytes:
         words: list[str] = []

@@ -22,14 +22,14 @@ description: a scripted board in simulated time
 soc: scripted
 emulated: false
 cpus: 2
-console: {kind: serial, path: /dev/simulated, baud: 1500000}
+console: {kind: serial, path: /dev/simulated, baud: 115200}
 power: {kind: command, "on": [outlet, "2 on"], "off": [outlet, "2 off"], off_s: 0.1}
 uboot:
   prompt: "=> "
   autoboot: Hit any key to stop autoboot
   load_addr: 0x40200000
   network: {mode: none}
-  transfer_timeout_s: 60
+  transfer_timeout_s: 120
 transfers: [ymodem]
 payload: {entry_el: 2, psci: smc, timeout_s: 20}
 """
@@ -65,11 +65,13 @@ class Bed:
         behaviour: Any = None,
         seed: int = 0,
         limit_s: float = LIMIT_S,
+        kind: type[Simulation] = Simulation,
         **line: Any,
     ) -> Simulation:
         """Return a laboratory with a board that is off.
 
         Args:
+            kind: of laboratory.
             line: of `Simulation`.
         """
         clock = ManualClock(limit_s=limit_s)
@@ -78,4 +80,4 @@ class Bed:
             clock=clock, powered=False, payload=payload or Traits(cpus=2),
             uboot=uboot or UBootTraits(), seed=seed, **more,
         )  # fmt: skip
-        return Simulation(board, clock, seed=seed, **line)
+        return kind(board, clock, seed=seed, baud=self.board.console.baud, **line)
