@@ -235,6 +235,9 @@ class LinuxBench:
                 if found.index == 0:
                     return
                 up = True
+        if self.who() == run_id:
+            self._journal.note(f"{boot} answers, and the console lost its word", blame="infra")
+            return
         tail = line.console.tail(6, position)
         said = f"it last said:\n{tail}" if tail else "it said nothing at all"
         if self.stalled_s(since_s) > _LATE_S:
@@ -264,18 +267,17 @@ class LinuxBench:
         probe = Probe(connection)
         return Linux(boot, built.kernel, run_id, system, probe, position, built.no_module)
 
-    def answers(self, run_id: str) -> bool:
-        """Return whether the kernel of ``run_id`` (still) answers by SSH."""
+    def who(self) -> str:
+        """Return the run id of the kernel that answers by SSH now; empty if none does."""
         from hilagent.linux.system import System
         from hilagent.transport import ssh
 
         deadline = Deadline.after(SSH_S)
         try:
             with ssh.connect(self.target(), deadline) as connection:
-                System(connection, run_id).verify(deadline)
+                return System(connection, None).run(deadline)
         except errors.HilagentError:
-            return False
-        return True
+            return ""
 
     def target(self) -> Target:
         """Return where our own root file system answers: its host key was built in."""

@@ -251,10 +251,19 @@ class Restarts:
         trip.waited_s = trip.since_s()
         trip.console = line.console.cut(start, _MOST_CONSOLE)[1]
         trip.stalled_s, trip.powered = self._bench.stalled_s(trip.began_s), self._bench.powered()
-        if not trip.arrived and self._bench.answers(running.run_id):
-            trip.found_run_id = running.run_id
+        if not trip.arrived:
+            trip.found_run_id = self._found(running, trip)
         self._journal.observation("restart", **_record(trip))
         return trip
+
+    def _found(self, running: Linux, trip: Trip) -> str:
+        """Return the run id of the old or the new kernel, if either answers; else empty.
+
+        The new one may be there although the console lost its word.
+        """
+        mine = {running.run_id} if trip.to == "payload" else {running.run_id, trip.run_id}
+        found = self._bench.who()
+        return found if found in mine else ""
 
     def _jump(self, running: Linux, trip: Trip, line: Line) -> bool:
         """Ask for the restart; return whether anything can come of it."""

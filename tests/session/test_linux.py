@@ -42,11 +42,16 @@ def up(run_id: str) -> bytes:
 
 
 class Bench(LinuxBench):
-    """One whose kernel is nowhere and whose SSH always answers."""
+    """One whose kernel is nowhere and whose SSH always answers, to whoever is to be reached."""
+
+    answering = ""
 
     def _build(self, name: str) -> Built:
         kernel = Kernel(name, Path("Image"), "6.12.0", "6.12.0", "iss-6.12", "0" * 64)
         return Built(kernel, Rootfs(Path("archive"), "0" * 64))
+
+    def who(self) -> str:
+        return self.answering
 
     def _connect(self, boot: Boot, built: Built, run_id: str, position: int) -> Linux:
         nothing: Any = None
@@ -112,6 +117,22 @@ def test_a_kernel_that_is_up_and_finds_no_network_is_the_labs(tmp_path: Path) ->
         with pytest.raises(errors.LabError, match=said) as caught:
             bench(tmp_path, board.console, seconds=0.1).arrived(BOOT, ID, line)
         assert "cable" in caught.value.hint
+
+
+def test_a_kernel_whose_word_the_console_lost_is_asked_by_ssh_before_it_is_accused(
+    tmp_path: Path,
+) -> None:
+    with FarEnd() as board:
+        line = board.console.take("Linux")
+        board.say(b"hilagent-rootfs rea\xffy RUN=" + ID.encode() + b"\r\n")
+        some = bench(tmp_path, board.console, seconds=0.1)
+        some.answering = OTHER
+        with pytest.raises(errors.TargetHang):
+            some.arrived(BOOT, ID, line)
+        some.answering = ID
+        assert some.arrived(BOOT, ID, line).run_id == ID
+    notes = [r["text"] for r in read(tmp_path).records if r["kind"] == "note"]
+    assert notes == ["patched answers, and the console lost its word"]
 
 
 @pytest.mark.parametrize("said", [up(OTHER), up(ID) + STALL])

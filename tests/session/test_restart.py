@@ -61,7 +61,7 @@ class FakeSystem:
 class Lab(Bench):
     """A bench with small files, whose old kernel may still answer."""
 
-    stays = False
+    stays = ""
 
     def _build(self, name: str) -> Built:
         (self._folder / "Image").write_bytes(b"kernel")
@@ -69,7 +69,7 @@ class Lab(Bench):
         kernel = Kernel(name, self._folder / "Image", "6.12.0", "6.12.0", "iss-6.12", "0" * 64)
         return Built(kernel, Rootfs(self._folder / "archive", "0" * 64))
 
-    def answers(self, run_id: str) -> bool:
+    def who(self) -> str:
         return self.stays
 
     def dmesg(self, linux: Linux) -> str:
@@ -198,8 +198,20 @@ def test_a_panic_that_starts_no_crash_kernel_waits_no_longer(
 def test_whether_the_old_kernel_still_answers_is_seen(tmp_path: Path) -> None:
     with scene(tmp_path) as at:
         assert at.restarts.into_linux(at.running, Way(), NEXT).found_run_id == ""
-        at.lab.stays = True
+        at.lab.stays = "b" * 16
+        assert at.restarts.into_linux(at.running, Way(), NEXT).found_run_id == ""
+        at.lab.stays = "a" * 16
         assert at.restarts.into_linux(at.running, Way(), NEXT).found_run_id == "a" * 16
+
+
+def test_a_kernel_whose_word_the_console_lost_is_asked_by_ssh_before_it_is_accused(
+    tmp_path: Path,
+) -> None:
+    with scene(tmp_path) as at:
+        at.system.leaves = lambda system: setattr(at.lab, "stays", system.run_id)
+        trip = at.restarts.into_linux(at.running, Way(), NEXT)
+        assert not trip.arrived
+        assert trip.found_run_id == trip.run_id
 
 
 @pytest.mark.parametrize("way", [Way(), CRASH])
