@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hilagent.errors import LabError
@@ -13,11 +14,11 @@ class RecordedPower:
     """Switches nothing.
 
     Args:
-        folder: of the recorded run.
+        source: the directory of the recorded run, or its boots where they are known.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._boots = recorded.boots(folder)
+    def __init__(self, source: Path | Sequence[recorded.Boot]) -> None:
+        self._boots = recorded.boots(source) if isinstance(source, Path) else source
         self._streams: list[recorded.RecordedStream] = []
         self._on = False
 

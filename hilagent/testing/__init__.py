@@ -6,6 +6,11 @@
 - `twin.PayloadTwin`: the payload's protocol; `behaviour`: what its vectors do;
 - `uboot.ScriptedUBoot`, `scripted.ScriptedBoard`: U-Boot, then the payload;
 - `machine`: runs any of them in memory or on a pty;
+- `speech`: a payload that speaks the protocol badly;
+- `simulated.Simulation`, `switch.Switch`: that board, its line and a switch that may lie, in
+  simulated time; `replayed.Replay`: a recorded run, over a line that damages it;
+- `runs.run`: a whole run on one of those, as `hilagent run` does it; import these four rooms
+  from there, they need all of the program;
 - `ssh.SshServer`: a board's SSH server; import it from there, it needs paramiko.
 
 A board on a pty that goes wrong at one immediate::

@@ -25,7 +25,10 @@ from hilagent.session import signals
 from hilagent.session.open import open as open_session
 from hilagent.session.session import Session
 from hilagent.session.settings import Settings
+from hilagent.testing.replayed import Replay
 from hilagent.testing.simulated import Simulation
+
+Lab = Simulation | Replay
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class _Test:
 
 
 def run(
-    lab: Simulation, settings: Settings, run_dir: Path, suites: Sequence[str] = ("dispatch",)
+    lab: Lab, settings: Settings, run_dir: Path, suites: Sequence[str] = ("dispatch",)
 ) -> journal.Run:
     """Run ``suites`` on the board of ``lab`` and return what the journal says.
 
@@ -72,7 +75,7 @@ def _with_case(
     return function(session, settings, case)
 
 
-def _run(lab: Simulation, settings: Settings, run_dir: Path, wanted: list[_Test]) -> journal.Run:
+def _run(lab: Lab, settings: Settings, run_dir: Path, wanted: list[_Test]) -> journal.Run:
     def opener(settings: Settings, journal: Journal) -> contextlib.AbstractContextManager[Session]:
         return open_session(settings, journal, lab)
 

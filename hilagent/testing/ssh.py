@@ -228,7 +228,8 @@ class _Door(paramiko.ServerInterface):
         if self._server.traits.hang == "exec":
             self._server.wait(3600)
         run = _Run(self._server, self._transport, channel, command.decode())
-        threading.Thread(target=run, daemon=True).start()
+        thread = threading.Thread(target=run, daemon=True)
+        _after_the_reply(self._transport, thread.start)
         return True
 
     def _carry(self, onward: socket.socket) -> None:
@@ -318,6 +319,21 @@ class _Run:
         assert process.stderr is not None
         with contextlib.suppress(OSError, EOFError):
             _copy(process.stderr.read, self._channel.sendall_stderr)
+
+
+def _after_the_reply(transport: paramiko.Transport, start: Callable[[], object]) -> None:
+    """Start a command once its client knows that it is run: a short one would be over, and
+    its channel closed, before paramiko has said so, and the client took that for a refusal."""
+    some = cast(Any, transport)
+    really = some._send_user_message
+
+    def send(message: paramiko.Message) -> None:
+        really(message)
+        if threading.current_thread() is transport:
+            some._send_user_message = really
+            start()
+
+    some._send_user_message = send
 
 
 def new_key(path: Path) -> Path:

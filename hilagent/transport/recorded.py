@@ -106,6 +106,10 @@ class RecordedStream:
             self._tell()
             return bytes(out)
 
+    def expects(self, data: bytes) -> bool:
+        """Return whether ``data`` is what was written next then."""
+        return self._boot.heard[self._sent : self._sent + len(data)] == data
+
     def write(self, data: bytes) -> int:
         with self._lock:
             self._check()
