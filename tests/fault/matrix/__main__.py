@@ -15,7 +15,7 @@ import time
 
 from tests.fault.matrix.runner import Runner, work_folder
 from tests.fault.matrix.table import cells
-from tests.fault.matrix.tally import Tally, summary, table
+from tests.fault.matrix.tally import Tally, summary
 
 
 def main() -> int:
@@ -32,8 +32,7 @@ def main() -> int:
     for cell in cells():
         if asked.only in cell.trouble and asked.phase in cell.phase:
             tallies.append(Tally(cell, tuple(runner.cell(cell, seeds))))
-            print(*tallies[-1].wrong, sep="\n", end="", file=sys.stderr, flush=True)
-    print(table(tallies))
+            print(tallies[-1], *tallies[-1].wrong, sep="\n", flush=True)
     print(f"{summary(tallies)}; {time.monotonic() - began_s:.0f} s; what broke a rule: {folder}")
     return 1 if any(tally.wrong for tally in tallies) else 0
 

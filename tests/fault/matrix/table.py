@@ -157,3 +157,37 @@ def cells() -> Iterator[Cell]:
     for trouble, phases in _ROWS.items():
         for phase, allowed in phases.items():
             yield Cell(trouble, phase, allowed)
+
+
+REAL: Mapping[tuple[str, str], str] = {
+    (trouble, phase): f"tests.fault.{module}::test_{name}"
+    for trouble, phase, module, name in (
+        ("no EL2", "hello", "test_outcomes",
+         "a_board_without_el2_does_not_meet_the_precondition"),
+        ("the image never arrives whole", "upload", "test_outcomes",
+         "an_image_that_never_arrives_whole_is_not_started"),
+        ("the image is spoilt once", "upload", "test_outcomes",
+         "an_image_that_is_spoilt_once_is_loaded_again"),
+        ("a cached image is cut short", "prompt", "test_outcomes",
+         "a_cached_image_that_is_cut_short_is_not_taken"),
+        ("the prompt is another", "prompt", "test_outcomes",
+         "a_prompt_that_the_board_file_has_wrong_is_named"),
+        ("the emulator is killed", "sweep", "test_outcomes",
+         "an_emulator_that_is_killed_in_mid_sweep_is_the_labs"),
+        ("the host key changed", "prompt", "test_linux_outcomes",
+         "a_host_key_that_changed_sends_nothing_to_the_board"),
+        ("the key is refused", "prompt", "test_linux_outcomes",
+         "a_key_that_the_board_refuses_is_the_labs"),
+        ("the board's disk is full", "kexec", "test_linux_outcomes",
+         "a_full_disk_of_the_board_is_the_labs"),
+        ("the network is lost in the upload", "kexec", "test_linux_outcomes",
+         "a_network_that_is_lost_in_the_upload_is_the_labs"),
+        ("the second kernel panics", "kexec", "test_linux_outcomes",
+         "a_panic_of_the_second_kernel_is_its_crash"),
+        ("the kernel is entered at EL1", "kernel", "test_linux_outcomes",
+         "a_kernel_that_is_entered_at_el1_is_the_boot_paths"),
+        ("Ctrl-C in a batch", "sweep", "test_alone",
+         "a_run_that_is_interrupted_switches_it_off"),
+    )
+}  # fmt: skip
+"""Cells on real parts, by QEMU, and the test that is each of them."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.fault.matrix.runner import Ran
@@ -54,9 +54,3 @@ def summary(tallies: Sequence[Tally]) -> str:
     counts = Counter(ran.scored.came for tally in tallies for ran in tally.ran)
     came = ", ".join(f"{counts[kind]} {kind.value}" for kind in Came if counts[kind])
     return f"{len(tallies)} cells, {counts.total()} runs: {came}"
-
-
-def table(tallies: Iterable[Tally]) -> str:
-    """Return the matrix: what went wrong and when, right verdicts of the least share, counts."""
-    head = f"{'what goes wrong':44} {'when':7} {'right, least':12}  what came"
-    return "\n".join([head, *map(str, tallies)])
