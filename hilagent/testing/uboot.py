@@ -237,10 +237,14 @@ class ScriptedUBoot:
         try:
             said: str | bytes = command(*words[1:])
         except BadAddress as bad:
-            return f'"Synchronous Abort" handler, far {bad.addr:#x}\n'.encode() + self._do_reset()
+            return self._aborted(bad)
         except (TypeError, ValueError):
             return self._failed(f"{words[0]} - wrong arguments\n\nUsage:\n{words[0]}\n")
         return said
+
+    def _aborted(self, bad: BadAddress) -> bytes:
+        """Say that there is no such memory, and start anew."""
+        return f'"Synchronous Abort" handler, far {bad.addr:#x}\n'.encode() + self._do_reset()
 
     def _failed(self, text: str) -> str:
         self._status = 1
@@ -378,7 +382,10 @@ class ScriptedUBoot:
             self._status = 1
             text = "## Binary (ymodem) download aborted\r\n"
         else:
-            self._loaded(self._load_to, receiver.data)
+            try:
+                self._loaded(self._load_to, receiver.data)
+            except BadAddress as bad:
+                return out + self._aborted(bad), receiver.rest()
             size = len(receiver.data)
             text = f"## Total Size      = 0x{size:08x} = {size} Bytes\r\n"
         return out + text.encode() + self._run_rest(), receiver.rest()

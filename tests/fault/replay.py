@@ -144,7 +144,8 @@ def swept(clean: Clean, chosen: Iterable[int], folder: Path) -> Counted:
             except Stuck as stuck:
                 scored = Scored(Came.HANG, str(stuck), "")
             if scored.came is Came.STOPPED:
-                raise KeyboardInterrupt
+                counted.wrong.append("stopped by a signal, before the end")
+                return counted
             counted.came[faults(offset).at[offset], scored.came] += 1
             if scored.came.never:
                 kind = faults(offset).at[offset].value

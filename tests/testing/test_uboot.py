@@ -163,6 +163,13 @@ def test_loady_puts_the_file_into_memory() -> None:
     assert uboot.env["filesize"] == "78"
 
 
+def test_a_load_to_where_no_memory_is_ends_u_boot() -> None:
+    uboot = at_prompt()
+    uboot.feed(b"loady 402000000\r")
+    said = uboot.feed(block(0, b"f\x00120") + block(1, b"file" * 30) + b"\x04" + block(0, b""))
+    assert b'"Synchronous Abort" handler, far 0x402000000' in said
+
+
 def test_a_board_goes_from_u_boot_to_the_payload_and_back() -> None:
     clock = ManualClock()
     board = ScriptedBoard(
