@@ -139,8 +139,10 @@ def swept(clean: Clean, chosen: Iterable[int], folder: Path) -> Counted:
     with mock.patch("hilagent.report.write_page"):  # a tenth of a run, and the matrix makes it
         for offset in chosen:
             run_dir = folder / f"at-{offset}-{next(numbers)}"
+            state = {CHOSEN: f"{run_dir}-state"}  # a board that failed is in quarantine there
             try:
-                scored = clean.again(offset, run_dir)
+                with mock.patch.dict(os.environ, state):
+                    scored = clean.again(offset, run_dir)
             except Stuck as stuck:
                 scored = Scored(Came.HANG, str(stuck), "")
             if scored.came is Came.STOPPED:
@@ -154,6 +156,7 @@ def swept(clean: Clean, chosen: Iterable[int], folder: Path) -> Counted:
                 )
             else:
                 shutil.rmtree(run_dir)
+            shutil.rmtree(state[CHOSEN], ignore_errors=True)
     return counted
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -17,6 +19,7 @@ from hilagent.link import frame, wire
 from hilagent.link.frame import Packet
 from hilagent.result import Verdict
 from hilagent.session import sweeps, verdict
+from hilagent.session.shared import CHOSEN
 from tests import tree
 from tests.fault.matrix.runner import MUTANTS, REFERENCE, Ran, Runner, subject_of
 from tests.fault.matrix.score import Came, Scored
@@ -52,8 +55,11 @@ def test_there_are_cells_enough_and_each_is_once() -> None:
 
 def came(runner: Runner, folder: Path, trouble: str, phase: str, seeds: tuple[int, ...]) -> Any:
     """Return what comes of some runs, in this process, with what was planted in it."""
-    cell = Cell(trouble, phase, RIGHT)
-    return {runner.run(cell, seed, folder / f"{trouble}-{phase}-{seed}")[0].came for seed in seeds}
+    cell, found = Cell(trouble, phase, RIGHT), set()
+    for seed in seeds:
+        with mock.patch.dict(os.environ, {CHOSEN: str(folder / f"state-{seed}")}):
+            found.add(runner.run(cell, seed, folder / f"{trouble}-{phase}-{seed}")[0].came)
+    return found
 
 
 def no_crc(patch: Patch) -> None:
