@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from hilagent.session import linux as session_linux
 from tests import tree
 from tests.fault.harness import ran
+from tests.fault.matrix import linux
+from tests.fault.matrix.tally import summary
 from tests.fault.replay import Clean, Recorded, offsets, scripted, swept
+from tests.fault.test_matrix_linux import swept as swept_with_kernels
 from tests.long.conftest import Tell
 
 MORE = 2000
@@ -54,3 +58,12 @@ def test_a_recorded_run_is_judged_right_or_not_at_all_wherever_the_fault_is(
     done = ran(["run", "qemu-virt", "-o", "smp=2", *SUITES, "--vectors", vectors], tmp_path)
     assert done.run is not None, done.story()
     everywhere([Recorded(done.run.run_dir)], tmp_path, tell, 0.3)
+
+
+def test_each_cell_with_a_kernel_keeps_its_rules(
+    tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_linux, "SSH_S", linux.SSH_S)
+    tallies = swept_with_kernels(tmp_path, range(100, 120))
+    tell("fault matrix, with a kernel", "no cell breaks its rules", summary(tallies))
+    assert not [line for tally in tallies for line in tally.wrong]
