@@ -65,13 +65,18 @@ class Clean(Protocol):
         ...
 
 
+def suite_of(test: str) -> str:
+    """Return the module that a test is in: it begins its name, as in ``architecture_cpus``."""
+    return test.partition("[")[0].partition("_")[0]
+
+
 class Recorded:
     """A run that QEMU's board did."""
 
     def __init__(self, folder: Path) -> None:
         run = journal.read(folder)
         self._guilty = accused(run)
-        self._suites = sorted({each.split("[")[0] for each in run.outcomes})
+        self._suites = [*dict.fromkeys(suite_of(each) for each in run.plan or ())]
         self._settings = look_up(Request(board=f"recorded:{folder}"))
         self._boots = recorded.boots(folder)
         self.name = f"recorded, {' '.join(run.facts['asked']['vectors'])}"
