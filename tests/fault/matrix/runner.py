@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from unittest import mock
 
 from hilagent import journal
 from hilagent.result import Sig
@@ -86,8 +87,8 @@ class Runner:
     def __init__(self, folder: Path) -> None:
         self._folder, self._bed = folder, Bed(folder)
         self._sizes: dict[str, int] = {}
-        os.environ[CHOSEN] = str(folder / "state")
-        self._guilty = {name: self._truth(name) for name in SUBJECTS}
+        with mock.patch.dict(os.environ, {CHOSEN: str(folder / "state")}):
+            self._guilty = {name: self._truth(name) for name in SUBJECTS}
 
     def cell(self, cell: Cell, seeds: range) -> Iterator[Ran]:
         """Yield a run of ``cell`` a seed."""
@@ -111,7 +112,6 @@ class Runner:
 
     def _forked(self, cell: Cell, seed: int) -> Ran:
         run_dir = self._bed.run_dir()
-        os.environ[CHOSEN] = f"{run_dir}-state"
         near, far = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -129,6 +129,7 @@ class Runner:
 
     def _child(self, cell: Cell, seed: int, run_dir: Path, far: int) -> None:
         """Do the run in a process that ends with it."""
+        os.environ[CHOSEN] = f"{run_dir}-state"
         try:
             signal.alarm(WALL_S)
             os.write(far, pickle.dumps(self.run(cell, seed, run_dir)))
