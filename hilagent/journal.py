@@ -239,7 +239,7 @@ class Run:
         facts: the ``run`` record with every later ``facts`` record merged in.
         plan: the ids of all tests, in order; None when it was never written.
         outcomes: by test id; of a test with several, the worst, and of those the last.
-        end: the ``end`` record; None for a run that was killed.
+        end: the ``end`` record, without ``records``; None for a run that was killed.
         torn: whether the last line was incomplete.
         damaged: how many others can't be read, or are missing.
     """
@@ -312,7 +312,7 @@ def read(run_dir: Path) -> Run:
             run.damaged += 1
     before = len(run.records) - 1
     if run.end is not None:
-        run.damaged += max(0, run.end.get("records", before) - before - run.damaged)
+        run.damaged += max(0, run.end.pop("records", before) - before - run.damaged)
     if run.facts and run.facts.get("version") != VERSION:
         found = run.facts.get("version")
         raise errors.InputError(path, f"journal version {found}, this program reads {VERSION}")

@@ -114,8 +114,7 @@ def test_a_run_takes_no_time_and_ends_as_it_does_in_real_time(bed: Bed) -> None:
     assert len(done.outcomes) > 30
     assert lab.switch.did == ["off", "on", "off"]
     assert {"report.html", "junit.xml", "results.json"} <= {p.name for p in bed.last.iterdir()}
-    assert done.end is not None
-    assert not {"lab", "bug", "usage", "signal"} & {*done.end}
+    assert done.end == {}
 
 
 def test_what_accuses_is_measured_again_from_power(bed: Bed) -> None:
