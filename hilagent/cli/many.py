@@ -116,7 +116,9 @@ class _Side:
         self._heeded = 0
         self._waiting = deque(chosen)
         self._running: dict[str, tuple[Choice, Child]] = {}
-        self._ended: queue.SimpleQueue[Child] = queue.SimpleQueue()
+        # No SimpleQueue: in CPython 3.11 its get waits for ever where a signal comes just as
+        # its time is up.
+        self._ended: queue.Queue[Child] = queue.Queue()
         names = [str(_facts(each)["name"]) for each in chosen]
         self._followed = {name: Followed(name, log.run_dir / name) for name in names}
         self._cpus = len(os.sched_getaffinity(0))

@@ -97,7 +97,9 @@ class _Rounds:
 
     def __init__(self, wanted: Wanted, log: Journal, noted: list[str]) -> None:
         self._wanted, self._log, self._noted = wanted, log, noted
-        self._ended: queue.SimpleQueue[Child] = queue.SimpleQueue()
+        # No SimpleQueue: in CPython 3.11 its get waits for ever where a signal comes just as
+        # its time is up.
+        self._ended: queue.Queue[Child] = queue.Queue()
         self._passed: list[Path] = []
         self._lab = 0
 
