@@ -81,11 +81,16 @@ def _run(lab: Lab, settings: Settings, run_dir: Path, wanted: list[_Test]) -> jo
 
     the_run = Run(settings.request, run_dir, opener=opener, listeners=[lab.heard], clock=lab.clock)
     the_run.settings = settings
+    with signals.as_exceptions():  # around its end, too, which gives back what it found
+        _done(the_run, settings, wanted)
+    return journal.read(run_dir)
+
+
+def _done(the_run: Run, settings: Settings, wanted: list[_Test]) -> None:
     try:
-        with signals.as_exceptions():
-            the_run.plan([test.name for test in wanted])
-            for test in wanted:
-                _settle(the_run, settings, test)
+        the_run.plan([test.name for test in wanted])
+        for test in wanted:
+            _settle(the_run, settings, test)
     except KeyboardInterrupt as exc:
         the_run.note_end(signal=signals.signal_of(exc))
     except errors.WorldError as exc:
@@ -95,7 +100,6 @@ def _run(lab: Lab, settings: Settings, run_dir: Path, wanted: list[_Test]) -> jo
     finally:
         with contextlib.suppress(errors.WorldError):  # the disk is full
             the_run.end()
-    return journal.read(run_dir)
 
 
 def _settle(the_run: Run, settings: Settings, test: _Test) -> None:

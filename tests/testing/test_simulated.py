@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -106,9 +107,10 @@ def test_more_time_than_was_allowed_is_a_hang() -> None:
 
 
 def test_a_run_takes_no_time_and_ends_as_it_does_in_real_time(bed: Bed) -> None:
-    lab = bed.lab()
+    lab, handler = bed.lab(), signal.getsignal(signal.SIGTERM)
     began_s = time.monotonic()
     done = runs.run(lab, bed.settings(), bed.run_dir(), ["dispatch", "clobber"])
+    assert signal.getsignal(signal.SIGTERM) == handler, "a run gives back what it found"
     assert time.monotonic() - began_s < 30
     assert done.exit_code == 0, [o for o in done.all_outcomes() if o.verdict.name != "PASS"]
     assert len(done.outcomes) > 30
