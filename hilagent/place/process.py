@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import json
 import os
-import queue
 import re
 import secrets
 import shutil
@@ -110,6 +109,30 @@ def _pids() -> int:
     return Path("/proc/self/ns/pid").stat().st_ino
 
 
+class _Box:
+    """Takes one answer, and keeps it until it is asked for.
+
+    Waits in one call of a lock: no signal leaves it half done. SimpleQueue doesn't do, for
+    in CPython 3.11 its ``get`` waits for ever where a signal comes just as its time is up.
+    """
+
+    def __init__(self) -> None:
+        self._said: list[Said] = []
+        self._empty = threading.Lock()
+        self._empty.acquire()
+
+    def put(self, said: Said) -> None:
+        """Put the answer in; one that comes after another is too late."""
+        self._said.append(said)
+        with contextlib.suppress(RuntimeError):  # nobody has to be woken twice
+            self._empty.release()
+
+    def take(self, deadline: Deadline) -> Said | None:
+        """Wait for the answer; None at the deadline."""
+        came = self._empty.acquire(timeout=min(deadline.left_s(), threading.TIMEOUT_MAX))
+        return self._said[0] if came else None
+
+
 class Helper:
     """A running helper, from construction on: it has found the coordinator.
 
@@ -127,7 +150,7 @@ class Helper:
         host, user = own_name()
         self.name, self.address = f"{host}/{user}", address
         self._heard, self._numbers = heard, itertools.count(1)
-        self._boxes: dict[int, queue.SimpleQueue[Said]] = {0: queue.SimpleQueue()}
+        self._boxes = {0: _Box()}
         self._last: Said | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._python = python()
@@ -158,7 +181,7 @@ class Helper:
             LabError: the helper is gone, or doesn't answer in time.
         """
         number = next(self._numbers)
-        self._boxes[number] = queue.SimpleQueue()
+        self._boxes[number] = _Box()
         line = json.dumps({"number": number, "do": do, **arguments}) + "\n"
         assert self._child.stdin is not None
         with contextlib.suppress(OSError, ValueError):  # it has ended: the listener says so
@@ -181,12 +204,12 @@ class Helper:
 
     def _answer(self, number: int, deadline: Deadline, do: str) -> Said:
         try:
-            said = self._boxes[number].get(timeout=deadline.left_s())
-        except queue.Empty:
-            late = f"labgrid didn't {do} within {deadline.budget_s:g} s"
-            raise LabError(late, hint="is the coordinator, or its exporter, overloaded?") from None
+            said = self._boxes[number].take(deadline)
         finally:
             self._boxes.pop(number, None)
+        if said is None:
+            late = f"labgrid didn't {do} within {deadline.budget_s:g} s"
+            raise LabError(late, hint="is the coordinator, or its exporter, overloaded?")
         if "error" in said:
             raise Refused(said)
         return said

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import queue
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -191,3 +192,25 @@ def test_two_processes_of_one_user_are_two(monkeypatch: pytest.MonkeyPatch) -> N
     assert not process.is_dead(gone.replace("lab1", "lab2"))
     assert not process.is_dead(re.sub(r"\.[0-9a-f]+\.", ".1.", gone))
     assert not process.is_dead("lab1/ci")
+
+
+def test_a_box_gives_the_first_answer_and_none_at_the_deadline() -> None:
+    box = process._Box()
+    assert box.take(Deadline.after(0)) is None
+    box.put({"number": 1})
+    box.put({"error": "it has ended, too"})
+    assert box.take(Deadline.after(0)) == {"number": 1}
+
+
+def test_a_signal_as_the_time_is_up_does_not_make_it_wait_for_ever() -> None:
+    """It comes again and again, so that one falls upon the end."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: seen.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    try:
+        for _ in range(300):
+            assert process._Box().take(Deadline.after(0.002)) is None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert seen
