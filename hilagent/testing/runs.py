@@ -115,7 +115,7 @@ def _settle(the_run: Run, settings: Settings, test: _Test) -> None:
 def _once(the_run: Run, settings: Settings, test: _Test) -> Outcome:
     try:
         test.call(the_run.session(), settings)
-    except Exception as exc:
+    except Exception as exc:  # whatever a test raises is judged, as pytest's plugin does
         judged = reports.raised(exc, repr(exc))
     else:
         judged = reports.Judged(Verdict.PASS)

@@ -6,7 +6,7 @@ bytes is the program's own. What goes wrong is told when it is to happen::
 
     lab = Simulation(ScriptedBoard(clock=clock, powered=False), clock)
     lab.when("sweep", 100, lambda: lab.board.power(True))     # it restarts in mid-sweep
-    done = simulated.run(lab, settings, run_dir)
+    done = runs.run(lab, settings, run_dir)                   # of hilagent.testing.runs
     assert done.exit_code == 125
 
 A *moment* is the beginning of a step in the journal (or an outcome in it: ``outcome TEST``),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,24 +47,14 @@ def _refused(exc: errors.HilagentError, path: Path) -> None:
     assert len(exc.message) < 20_000
 
 
+@pytest.mark.parametrize("load", [boards.load, abi.load], ids=["board", "abi"])
 @fuzz(250)
 @given(YAML)
-def test_a_board_file(folder: Path, text: bytes) -> None:
+def test_a_yaml_file(folder: Path, load: Callable[[str], object], text: bytes) -> None:
     path = folder / "spoilt.yaml"
     path.write_bytes(text)
     try:
-        boards.load(str(path))
-    except errors.UsageError as exc:
-        _refused(exc, path)
-
-
-@fuzz(250)
-@given(YAML)
-def test_an_abi_file(folder: Path, text: bytes) -> None:
-    path = folder / "profile.yaml"
-    path.write_bytes(text)
-    try:
-        abi.load(str(path))
+        load(str(path))
     except errors.UsageError as exc:
         _refused(exc, path)
 

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from hilagent import board as boards
 from hilagent import errors
@@ -123,6 +123,7 @@ class Scene:
         dies: the kernel that is started panics.
         before, after: what is said before its last words, and after them.
         stranger: whoever answers by SSH is another kernel.
+        first: happens as each kernel starts.
     """
 
     def __init__(self, folder: Path, *, dies: bool) -> None:
@@ -135,6 +136,7 @@ class Scene:
         self.before = self.after = b""
         self.said = ""
         self.stranger = False
+        self.first: Callable[[], object] = lambda: None
         self.bench = Bench(
             _board(), self.journal, _switch(), lambda: self.wire.console,
             lambda since_s: 0.0, folder,
@@ -152,6 +154,7 @@ class Scene:
 
     def boots(self, run_id: str) -> None:
         """Let the kernel of ``run_id`` start: its files are there at once, its words come."""
+        self.first()
         shown = "e" * 16 if self.stranger else run_id
         (self.root / "proc/cmdline").write_text(f"console=ttyAMA0 hilagent.run={shown}\n")
         for name in ("kexec_loaded", "kexec_crash_loaded"):
@@ -205,8 +208,7 @@ def _nobody(*_: object) -> Any:
 
 
 def _switch() -> Power:
-    some: Any = Switch()
-    return some  # type: ignore[no-any-return]
+    return cast("Power", Switch())
 
 
 def _board() -> Board:
@@ -359,13 +361,7 @@ def run(cell: Cell, folder: Path, seed: int) -> Ran:
 
 def _when_it_goes(scene: Scene, trouble: Trouble) -> None:
     """In a kexec the next kernel's SSH is the bad one: the old kernel's must do its work."""
-    real = scene.boots
-
-    def boots(run_id: str) -> None:
-        trouble(scene)
-        real(run_id)
-
-    scene.boots = boots  # type: ignore[method-assign]
+    scene.first = lambda: trouble(scene)
 
 
 def _came(verdict: Verdict, dies: bool) -> Came:

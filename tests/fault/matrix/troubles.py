@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from hilagent.journal import NAME
 from hilagent.testing import Faults, ScriptedBoard, filters, speech
@@ -167,16 +168,16 @@ def speaks(name: str) -> Trouble:
     return lambda lab: setattr(lab.board.twin, "speech", speech.ALL[name]())
 
 
-def switch(**traits: object) -> Trouble:
+def switch(**traits: Any) -> Trouble:
     """The switch behaves so from here on."""
-    return lambda lab: setattr(lab.switch, "traits", SwitchTraits(**traits))  # type: ignore[arg-type]
+    return lambda lab: setattr(lab.switch, "traits", SwitchTraits(**traits))
 
 
-def uboot(**traits: object) -> Trouble:
+def uboot(**traits: Any) -> Trouble:
     """U-Boot is so from here on."""
 
     def happens(lab: Lab) -> None:
-        lab.board.uboot.traits = replace(lab.board.uboot.traits, **traits)  # type: ignore[arg-type]
+        lab.board.uboot.traits = replace(lab.board.uboot.traits, **traits)
 
     return happens
 
