@@ -19,6 +19,7 @@
         TargetError         accuses what is under test
           TargetCrash       CRASH
           TargetHang        HANG
+          NotBuilt          FAIL: it doesn't even build
         Unsupported         UNSUPPORTED: a declared fact says it can't be asked
       AgentBug              BUG: ours; anything unknown is treated as this
 
@@ -111,6 +112,12 @@ class TargetCrash(TargetError):
 
 class TargetHang(TargetError):
     """What is under test stopped making progress, with evidence of time (HANG)."""
+
+
+class NotBuilt(TargetError):
+    """The sources of what is under test don't build; every message begins with ``SAYS``."""
+
+    SAYS = "the kernel doesn't build"
 
 
 class Unsupported(WorldError):

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hilagent.errors import LabError, TargetError
+from hilagent.errors import LabError, NotBuilt
 from hilagent.text import scrub
 
 from . import child, compile
@@ -64,7 +64,7 @@ def run(
 ) -> int:
     """Run make in ``folder``; return the number of steps that it showed.
 
-    Raises TargetError with the compiler's first error, or LabError where it is
+    Raises NotBuilt with the compiler's first error, or LabError where it is
     this host's: a full disk, a header that is missing, no answer.
     """
     where = [f"O={out}"] if out else []
@@ -107,7 +107,7 @@ def _hosts(done: child.Done) -> str:
     return f"make was ended by signal {-done.status}" if done.status < 0 else ""
 
 
-def _failure(words: Sequence[str], done: child.Done) -> LabError | TargetError:
+def _failure(words: Sequence[str], done: child.Done) -> LabError | NotBuilt:
     lines = done.lines
     text = "\n".join(lines)
     if "No space left on device" in text:
@@ -125,4 +125,4 @@ def _failure(words: Sequence[str], done: child.Done) -> LabError | TargetError:
     first = next((n for n, line in enumerate(lines) if _ERROR.search(line)), len(lines) - _SHOWN)
     start = max(first, 0)
     shown = [scrub(line) for line in list(lines)[start : start + _SHOWN]]
-    return TargetError("\n".join([f"the kernel doesn't build (make {' '.join(words)}):", *shown]))
+    return NotBuilt("\n".join([f"{NotBuilt.SAYS} (make {' '.join(words)}):", *shown]))

@@ -16,15 +16,16 @@ from typing import Any
 import click
 
 from hilagent import __version__
+from hilagent.cli import bisecting, hands
 from hilagent.cli.bringups import doctor, onboard
 from hilagent.cli.builds import build, own_options
 from hilagent.cli.ending import guarded
+from hilagent.cli.hands import DEFAULT_BOARD
 from hilagent.cli.labs import boards
-from hilagent.cli.placing import PLACE_OPTIONS, chosen_board, place_in, place_options
+from hilagent.cli.placing import chosen_board, place_in, place_options
 from hilagent.cli.reports import diff, history, report
 from hilagent.cli.values import Duration, Number, given, wait_option
 
-DEFAULT_BOARD = "qemu-virt"
 SUITES = ("architecture", "dispatch", "clobber", "mutants", "live", "restart", "kernel")
 MODES = ("default", "none", "nvhe", "protected")
 _ONCE = {"as_json", "run_dir", "wait_s"}
@@ -34,7 +35,8 @@ _Command = Callable[..., Any]
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; prints errors as one message."""
-    return guarded(lambda: _hilagent.main(args=argv, prog_name="hilagent", standalone_mode=False))
+    code = guarded(lambda: _hilagent.main(args=argv, prog_name="hilagent", standalone_mode=False))
+    return bisecting.told(code) if bisecting.asked(argv) else code
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -107,13 +109,17 @@ def _suite_options(command: _Command) -> _Command:
 @click.option("--tests", multiple=True, type=click.Path(exists=True, path_type=Path),
               metavar="PATH", help="Your own pytest files, run beside the suites.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print results.json on stdout.")
+@click.option(bisecting.OPTION, "for_bisect", is_flag=True,
+              help="Exit codes for git bisect run: 0 good, 1 accused, 125 not to be judged (the "
+                   "lab's fault, a kernel that doesn't build), 128 stop.")  # fmt: skip
 @click.option("--list-vectors", is_flag=True, is_eager=True, expose_value=False,
               callback=lambda context, _, wanted: _list_vectors(context, wanted),
               help="Say what --vectors can name, and what each mutant breaks.")  # fmt: skip
 @place_options
 @_board_options
 def _run(
-    names: tuple[str, ...], every: bool, tags: tuple[str, ...], jobs: int | None, **chosen: Any,
+    names: tuple[str, ...], every: bool, tags: tuple[str, ...], jobs: int | None,
+    for_bisect: bool, **chosen: Any,
 ) -> int:  # fmt: skip
     """Run the suites on BOARD (qemu-virt) and say what the evidence is.
 
@@ -127,6 +133,8 @@ def _run(
     if place is not None and (every or tags or len(names) > 1):
         raise click.UsageError("a place has one board; for several, say 'place' in their files")
     if every or tags or len(names) > 1:
+        if for_bisect:
+            raise click.UsageError("--bisect asks one board: name one")
         from hilagent.cli.many import Wanted, run_many
 
         argv = given(
@@ -141,7 +149,8 @@ def _run(
     as_json = chosen["as_json"]
     typed = ("hilagent", "run", board, *given(click.get_current_context(), without=_ONCE))
     request = replace(_request(chosen | {"board": board}), command=typed)
-    return run(request, wanted, chosen["run_dir"], as_json=as_json)
+    done = run(request, wanted, chosen["run_dir"], as_json=as_json)
+    return bisecting.of_run(done) if for_bisect else done.exit_code
 
 
 @_hilagent.command("soak")
@@ -240,112 +249,9 @@ def _shell(vectors: str, **chosen: Any) -> int:
     return shell(_request(chosen | {"vectors": (vectors,)}), chosen["run_dir"])
 
 
-@_hilagent.command("power")
-@click.argument("board")
-@click.argument("what", type=click.Choice(["on", "off", "cycle", "state"]))
-@click.option("--boards", "folders", multiple=True, metavar="DIR",
-              type=click.Path(file_okay=False, path_type=Path),
-              help="A folder of board files, looked at first.")  # fmt: skip
-@place_options
-@wait_option
-def _power(board: str, what: str, folders: tuple[Path, ...], wait_s: float, **at: Any) -> int:
-    """Switch BOARD on or off, or say which it is.
-
-    Says what was done, and what the board's own 'power.state' says of it afterwards;
-    exit code 125 where that is the opposite. Refused while somebody uses the board.
-    """
-    from hilagent.cli.power import power
-
-    return power(board, what, folders, wait_s, place_in(at))
-
-
-@_hilagent.command("console")
-@click.argument("board", default=DEFAULT_BOARD)
-@click.option(
-    "--power-on",
-    "begin",
-    flag_value="on",
-    help="Switch it on first; what was switched on here is switched off at the end.",
-)
-@click.option(
-    "--cycle", "begin", flag_value="cycle", help="Switch it off and on first, and off at the end."
-)
-@click.option(
-    "--timestamps", is_flag=True, help="Show the time before each line, in seconds since the start."
-)
-@click.option(
-    "--watch",
-    is_flag=True,
-    help="Look on only: show the log of whoever holds the board, until they end.",
-)
-@click.option(
-    "--quiet",
-    "quiet_s",
-    type=click.FloatRange(0.01, 3600),
-    default=5.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="With a pipe as input: end after such a silence behind its end.",
-)
-@click.option(
-    "-o",
-    "--option",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of the board, e.g. cpu=max; may be given again.",
-)
-@click.option(
-    "--boards",
-    "folders",
-    multiple=True,
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="A folder of board files, looked at first.",
-)
-@click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Where the log goes: console.raw, console.tx, console.idx (default: a new "
-                   "folder in $HILAGENT_RUNS or ./hilagent-runs).")  # fmt: skip
-@place_options
-@wait_option
-def _console(board: str, watch: bool, begin: Any, **chosen: Any) -> int:
-    """Connect this terminal to the console of BOARD, for this command alone.
-
-    Every key goes to the board, Ctrl-C too, but Ctrl-] and a key: q quits, c cycles
-    power, b sends a break, ? is help, and Ctrl-] sends itself. Of what the board says,
-    only text (on a terminal with colours) is shown: it can't drive this terminal. The log
-    has every byte, and when it came. A pipe as input is sent as it is.
-    """
-    place = place_in({name: chosen.pop(name) for name in PLACE_OPTIONS})
-    if watch:
-        if begin or chosen["run_dir"] or chosen["options"] or chosen["wait_s"]:
-            raise click.UsageError("--watch only looks on: it switches, chooses and writes nothing")
-        from hilagent.cli.following import watch as follow
-
-        return follow(board, chosen["folders"], place, timestamps=chosen["timestamps"])
-    from hilagent.cli.console import Wanted, console
-    from hilagent.plugin.options import pairs
-
-    options = pairs(chosen.pop("options"))
-    wanted = Wanted(begin=begin or "as it is", options=options, place=place, **chosen)
-    return console(board, wanted)
-
-
-@_hilagent.command("trust")
-@click.argument("board")
-@click.option("--system", type=click.Choice(["os", "rootfs"]), default="os", show_default=True,
-              help="Which system of the board is running now.")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Don't ask: the fingerprint was compared before.")
-@click.option("--boards", "folders", multiple=True, metavar="DIR",
-              type=click.Path(file_okay=False, path_type=Path),
-              help="A folder of board files, looked at first.")  # fmt: skip
-def _trust(board: str, system: str, yes: bool, folders: tuple[Path, ...]) -> int:
-    """Pin the SSH host key that BOARD shows, after asking."""
-    from hilagent.cli.trust import trust
-
-    return trust(board, folders, system=system, yes=yes)
-
-
+_hilagent.add_command(hands.power)
+_hilagent.add_command(hands.console)
+_hilagent.add_command(hands.trust)
 _hilagent.add_command(build)
 _hilagent.add_command(doctor)
 _hilagent.add_command(onboard)

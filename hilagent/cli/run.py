@@ -56,8 +56,8 @@ class Chosen:
     only: str = ""
 
 
-def run(request: Request, chosen: Chosen, run_dir: Path | None, *, as_json: bool) -> int:
-    """Run the suites; print the summary; return the exit code that the journal gives.
+def run(request: Request, chosen: Chosen, run_dir: Path | None, *, as_json: bool) -> journal.Run:
+    """Run the suites; print the summary; return what the journal has.
 
     Raises:
         errors.UsageError: the request can't be looked up; nothing was begun.
@@ -151,7 +151,7 @@ def _own_pytest() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _tell(run_dir: Path, *, as_json: bool) -> int:
+def _tell(run_dir: Path, *, as_json: bool) -> journal.Run:
     done = journal.read(run_dir)
     if as_json:
         import json
@@ -160,4 +160,4 @@ def _tell(run_dir: Path, *, as_json: bool) -> int:
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         print(report.summary(done, colour=colour), end="")
-    return done.exit_code
+    return done

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hilagent.build import child, make
-from hilagent.errors import LabError, TargetError
+from hilagent.errors import LabError, NotBuilt
 
 
 def _built(monkeypatch: pytest.MonkeyPatch, status: int, *lines: str) -> None:
@@ -45,7 +45,7 @@ def test_so_is_a_make_that_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kernel_is_accused_that_only_talks_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TargetError, match=r"x\.c:3:9: error: expected ';'"):
+    with pytest.raises(NotBuilt, match=r"x\.c:3:9: error: expected ';'"):
         _built(
             monkeypatch, 2, "fs/x.c:3:9: error: expected ';'",
             '    3 |         pr_err("x: memory exhausted, terminated with signal 9")',
