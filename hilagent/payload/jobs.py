@@ -12,12 +12,13 @@ from hilagent.link import wire
 
 from . import facts
 from .channel import Channel, fault_of
-from .trouble import Hang, JobStatus, Patience, Place, ResetInJob, Silence
+from .trouble import Hang, JobStatus, Patience, Place, ResetInJob, Silence, status_name
 
 _POLL_FIRST_S, _POLL_SWEEP_S, _POLL_MOST_S = 0.05, 0.3, 0.5
 _BELIEVED_GAP_S = 1.5  # of a wait between two reports: longer, and someone was stopped
 _OWN_POLL_S = 1.0  # a CPU that works and owns the link is not to be disturbed
 _REPORTS = 5  # how many must agree before a job hangs
+_EVASIONS = 20  # rounds of questions in a row whose answers say nothing of any job
 _SETTLED = frozenset({wire.JobState.DONE, wire.JobState.FAULTED, wire.JobState.TAINTED})
 
 Heard = Callable[[JobStatus], None]
@@ -73,6 +74,7 @@ class Jobs:
         self._channel, self._cntfrq, self._hang_s = channel, cntfrq, hang_s
         self._link_cpu = link_cpu
         self._running: dict[int, Running] = {}
+        self._evasions = 0
 
     @property
     def running(self) -> tuple[Running, ...]:
@@ -105,7 +107,8 @@ class Jobs:
     def wait(self, heard: Heard | None = None) -> Running:
         """Return the next running job that ends, whatever its end.
 
-        Raises `Hang` for a job without progress, `Silence` when nothing is heard.
+        Raises `Hang` for a job without progress, `Silence` when nothing is heard,
+        `errors.LinkError` for answers that say nothing of any job.
         """
         poll_s = self._first_poll_s()
         while True:
@@ -195,6 +198,7 @@ class Jobs:
 
     def _poll(self) -> None:
         """Ask each running CPU how far it is; any job's end makes the answer needless."""
+        said = "none"
         for job in list(self._running.values()):
             reply = self._channel.ask(
                 wire.Op.JOB_STATUS,
@@ -206,6 +210,13 @@ class Jobs:
                 return
             if reply.status == wire.Status.OK and len(reply.body) >= wire.JOB_STATUS.size:
                 self._channel.heard(reply.body)
+            said = f"{status_name(reply.status)} with {len(reply.body)} bytes"
+        self._evasions += 1  # until one of them turns out to be an answer
+        if self._evasions > _EVASIONS:
+            raise errors.LinkError(
+                f"JOB_STATUS: asked {_EVASIONS} times, and nothing is said of what runs: the last "
+                f"answer was {said}"
+            )
 
     def _observe(self, heard: Heard | None = None) -> None:
         fresh, self._channel.fresh = self._channel.fresh, []
@@ -214,6 +225,7 @@ class Jobs:
             job = self._running.get(status.cpu)
             if job is None or status.job != job.job or job.settled:
                 continue
+            self._evasions = 0
             self._judge(job, status, now_s)
             if heard is not None:
                 heard(status)

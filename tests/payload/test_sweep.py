@@ -3,13 +3,14 @@
 
 import dataclasses
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from hilagent import errors
 from hilagent.clock import Deadline
 from hilagent.link import wire
+from hilagent.link.frame import Packet
 from hilagent.payload import Hang, PayloadFault, ResetInJob, Silence, SweepRequest
 from hilagent.payload.trouble import Place
 from hilagent.result import Sig, SweepPass
@@ -63,6 +64,23 @@ def test_one_cpu_sweeps_on_the_link_and_reports_between_blocks() -> None:
     assert len(shares) >= 8
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+@pytest.mark.parametrize("body", [bytes(8), wire.JOB_STATUS.pack(job=77)], ids=["short", "other"])
+def test_answers_that_say_nothing_of_the_job_end_it(body: bytes) -> None:
+    b = bench(Traits(cpus=2, sweep_s=60.0))
+    payload = b.connect()
+    payload.start_cpus()
+
+    def evasive(packet: Packet) -> Sequence[Packet]:
+        if packet.kind != wire.Kind.REPLY:
+            return ()
+        status = packet.op == wire.Op.JOB_STATUS
+        return (dataclasses.replace(packet, body=body) if status else packet,)
+
+    b.twin.speech = evasive
+    with pytest.raises(errors.LinkError, match="nothing is said of what runs"):
+        payload.sweep(ALL[:1])
 
 
 def test_a_report_that_comes_byte_by_byte_is_not_taken_for_no_report() -> None:

@@ -218,8 +218,30 @@ def test_a_crash_under_the_payloads_own_vectors_is_ours(held: Session) -> None:
 
 def test_a_hang_and_then_something_else_accuses_nobody(held: Session) -> None:
     ScriptedPayload.plan = [hang(), silence(0)]
+    with pytest.raises(errors.LabError, match="hung once, and not again"):
+        sweep(held, STUB, make)
+
+
+def test_three_different_failures_accuse_nobody(held: Session) -> None:
+    ScriptedPayload.plan = [silence(0), hang(), ResetInJob("reset", place())]
     with pytest.raises(errors.LabError, match="failed twice, differently"):
         sweep(held, STUB, make)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        [silence(0), hang(), hang()],
+        [hang(), silence(0), hang()],
+        [ResetInJob("reset", place()), hang(), hang()],
+    ],
+)
+def test_a_hang_is_told_from_the_labs_fault_before_it(
+    held: Session, plan: list[errors.WorldError]
+) -> None:
+    ScriptedPayload.plan = list(plan)
+    (hung,) = sweep(held, STUB, make, until_hang=True).hung
+    assert hung.immediate == HVC
 
 
 @pytest.mark.parametrize("trouble", [errors.LinkError("QEMU was killed"), silence(0), hang()])

@@ -77,6 +77,10 @@ _NO_PROMPT = lab("U-Boot never came to its prompt")
 _GONE = lab("the simulated console")
 _NOT_TAKEN = lab("took no more bytes")
 _NO_POWER = lab("the board lost its power")
+_STUCK = lab("the payload from before power was cycled still runs", least=0.75)
+"""Right, but where the subject hangs: only power ends that, and this switch gives none."""
+_NO_SECOND_PROMPT = lab("U-Boot never came to its prompt", least=0.75)
+"""Right, but where the subject hangs, and U-Boot is needed again."""
 
 
 def _everywhere(allowed: Allowed, phases: Sequence[str] = _ON_LINE) -> dict[str, Allowed]:
@@ -132,18 +136,24 @@ _ROWS: Mapping[str, Mapping[str, Allowed]] = {
         "hello": RIGHT,
         "sweep": Allowed(0.0, frozenset({Came.BUG}), ("has run another job",)),
     },
-    "the switch sticks when off": _everywhere(RIGHT, ("prompt", "sweep", "report")),
+    "the switch sticks when off": {
+        "prompt": _STUCK, "sweep": _STUCK, "report": RIGHT,
+    },
     "the switch sticks when off, and tells": _everywhere(
         lab("its switch says that it is on"), ("prompt", "sweep", "report")
     ),
-    "the switch lies": _everywhere(RIGHT, ("prompt", "sweep", "report")),
-    "the switch is of another outlet": _everywhere(RIGHT, ("prompt", "sweep", "report")),
+    "the switch lies": {
+        "prompt": _STUCK, "sweep": _STUCK, "report": RIGHT,
+    },
+    "the switch is of another outlet": {
+        "prompt": _STUCK, "sweep": _STUCK, "report": RIGHT,
+    },
     "the switch is 5 s late": _everywhere(RIGHT, ("prompt", "sweep", "report")),
     "the switch fails every 2nd time": _everywhere(
         lab("the simulated relay didn't answer", least=0.3), ("prompt", "sweep", "report")
     ),
     "U-Boot echoes nothing": _everywhere(lab("the echo"), ("prompt", "upload")),
-    "U-Boot never prompts": _everywhere(RIGHT, ("prompt", "upload")),
+    "U-Boot never prompts": _everywhere(_NO_SECOND_PROMPT, ("prompt", "upload")),
     "U-Boot's commands fail": _everywhere(lab("Unknown command 'cr"), ("prompt", "upload")),
     "the disk is full": {**_everywhere(CUT_SHORT), "report": CUT_SHORT},
     "Ctrl-C": {**_everywhere(STOPPED), "report": STOPPED},
