@@ -18,7 +18,8 @@ HOUR = 60.0
 
 def test_an_hour_of_fuzzing_finds_nothing(tell: Tell) -> None:
     times = float(os.environ.get("HILAGENT_FUZZ") or HOUR)
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/fuzz"]
+    options = ("-p", "no:cacheprovider", "-o", "faulthandler_timeout=0")
+    argv = [sys.executable, "-m", "pytest", "-q", *options, "tests/fuzz"]
     env = {**os.environ, "HILAGENT_FUZZ": str(times)}
     env.pop("CI", None)  # which would try the same examples again
     began_s = time.monotonic()
