@@ -255,8 +255,14 @@ def gather(problems: list[errors.InputError]) -> errors.InputError:
     return first
 
 
+_ADAPTERS: dict[type[Any], Any] = {}
+"""By kind: to make one takes 5 ms, and a run asks for ten."""
+
+
 def _adapter(kind: type[Any], factory: Any) -> Any:
-    return factory(kind)
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = factory(kind)
+    return _ADAPTERS[kind]
 
 
 def _problem(root: Node, kind: type[Any], item: Any) -> errors.InputError:

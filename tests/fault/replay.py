@@ -13,6 +13,7 @@ A *recorded* run can't answer what it never heard: most faults end it as the lab
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import os
 import shutil
@@ -27,6 +28,7 @@ from typing import Protocol
 from unittest import mock
 
 from hilagent import journal
+from hilagent.build import payload
 from hilagent.session.settings import Request, look_up
 from hilagent.session.shared import CHOSEN
 from hilagent.testing import ManualClock, behaviour, runs
@@ -141,7 +143,11 @@ def offsets(size: int, every: int, more: int) -> Iterator[int]:
 def swept(clean: Clean, chosen: Iterable[int], folder: Path) -> Counted:
     """Do ``clean`` again with a fault at each offset, and count what came of it."""
     counted, numbers = Counted(clean.name), itertools.count()
-    with mock.patch("hilagent.report.write_page"):  # a tenth of a run, and the matrix makes it
+    built = functools.cache(payload.build_payload)  # the same for each of thousands of runs
+    with (
+        mock.patch("hilagent.report.write_page"),  # a tenth of a run, and the matrix makes it
+        mock.patch("hilagent.build.payload.build_payload", built),
+    ):
         for offset in chosen:
             run_dir = folder / f"at-{offset}-{next(numbers)}"
             state = {CHOSEN: f"{run_dir}-state"}  # a board that failed is in quarantine there
