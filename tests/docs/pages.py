@@ -96,10 +96,12 @@ def shown(pages: tuple[str, ...] = NAMES) -> Iterator[Shown]:
 
 
 def unexplained(pages: tuple[str, ...] = NAMES) -> list[str]:
-    """Return the first line of each block of output that names no command."""
+    """Return the first line of each block of output that names no command; packets on the
+    line (``raw ...``) are nobody's output."""
     named = {each.lines[0] for each in shown(pages)}
-    blocks = [block for page in pages for block in re.findall(r"^```text\n(.*)$", text(page), re.M)]
-    return [first for first in blocks if first not in named]
+    pattern = r"^```text\n(.*)$"
+    blocks = [block for page in pages for block in re.findall(pattern, text(page), re.M)]
+    return [first for first in blocks if first not in named and not first.startswith("raw ")]
 
 
 def files() -> list[Path]:

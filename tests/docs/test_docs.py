@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from hilagent.link import wire
+from hilagent.link.frame import Packet, encode
 from tests import tree
 from tests.docs import pages, picture
 from tests.docs.lab import ELSEWHERE, LONG, QUICK, Lab
@@ -44,6 +47,16 @@ def test_the_picture_is_one_and_nothing_else() -> None:
     tags = {each.tag.rpartition("}")[2] for each in ElementTree.fromstring(text).iter()}
     assert tags == {"svg", "rect", "text"}
     assert "(tests/docs/report.svg)" in pages.text("README.md")
+
+
+def test_the_packet_that_is_shown_is_one() -> None:
+    echo = Packet(wire.Kind.REQUEST, wire.Op.ECHO, seq=7, run_id=0x1234, body=b"hi")
+    page = pages.text("CONTRIBUTING.md")
+    assert f"raw       {encode(echo).hex(' ')}\n" in page
+    armoured = encode(dataclasses.replace(echo, armoured=True))
+    assert f"armoured  {armoured.decode().strip()}\n" in page
+    assert f"at most {wire.MAX_BODY:,} bytes" in page
+    assert f"The head is {wire.HEAD.size} bytes" in page
 
 
 @pytest.mark.hil
