@@ -58,17 +58,13 @@ class Need(NamedTuple):
         return (
             *(f"the command {tool}" for tool in self.tools if not _has_command(tool)),
             *(f"the file {file}" for file in self.files if not glob.glob(file)),
-            *(f"the module {name}" for name in self.modules if not _has_module(name)),
+            *(f"the module {name}" for name in self.modules if not importlib.util.find_spec(name)),
         )
 
 
 def _has_command(name: str) -> bool:
     """In PATH, or where a plain user's PATH doesn't look."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
-
-
-def _has_module(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
 
 
 # On an arm64 host the plain compiler is the one that builds for the board.
@@ -80,11 +76,13 @@ _LIBC_FILE = "/usr/lib/aarch64-linux-gnu/libc.a" if _NATIVE else "/usr/aarch64-l
 _FUZZER = "/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a"
 _CROSS_TOOLS = ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objcopy")
 
-NEEDS = (
+RUN = (
     Need("python3-venv", "makes the Python environment", modules=("ensurepip", "venv")),
     Need("qemu-system-arm", "is the emulated board", tools=("qemu-system-aarch64",)),
     Need("u-boot-qemu", "boots it", files=("/usr/lib/u-boot/qemu_arm64/u-boot.bin",)),
     Need("device-tree-compiler", "describes it where no firmware does", tools=("dtc",)),
+)
+BUILD = (  # a wheel needs these for kernels alone
     Need(_CROSS, "builds payload and kernel", tools=_CROSS_TOOLS),
     Need(_LIBC, "links the board's programs", files=(_LIBC_FILE,)),
     Need("git", "applies the kernel's patches", tools=("git",)),
@@ -111,7 +109,7 @@ LONG = (Need("debootstrap", "makes bare Debian trees to set up in", tools=("debo
 
 def needs(*, test: bool = False, long: bool = False) -> tuple[Need, ...]:
     """What `run` wants of the host, and what `test` and its second tier want besides."""
-    return NEEDS + (TEST if test or long else ()) + (LONG if long else ())
+    return RUN + BUILD + (TEST if test or long else ()) + (LONG if long else ())
 
 
 class _Progress:
@@ -311,9 +309,10 @@ def _alone() -> Iterator[None]:
 
 def _check(wanted: Sequence[Need]) -> int:
     """Say what is there and what isn't; change nothing."""
-    lacking = [need for need in wanted if need.missing()]
+    spared = () if _is_checkout() else BUILD
+    lacking = [need for need in wanted if need.missing() and need not in spared]
     for need in wanted:
-        state = "missing" if need in lacking else "ok"
+        state = "missing" if need in lacking else "kernels" if need.missing() else "ok"
         print(f"{state:8}{need.package:24}{need.why}")
         for word in need.missing():
             print(f"{'':32}{word}")
@@ -354,7 +353,7 @@ def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
         allow_abbrev=False,
         description="Installs what is missing, then runs the job.",
         epilog="Anything else goes to the job: 'run' takes the arguments of 'hilagent run' "
-        "(default: qemu-virt), 'test' takes those of pytest.",
+        "(default: qemu-virt), 'test' those of pytest. Example: run --yes --suite architecture",
     )
     parser.add_argument("job", nargs="?", choices=["run", "test"], help="after set-up")
     parser.add_argument("--yes", action="store_true", help="install without asking")

@@ -12,7 +12,7 @@ import pytest
 from tests import tree
 
 ROOMS = (
-    *("data", "setup", "errors", "limits", "clock", "text", "document"),  # leaves
+    *("errors", "data", "setup", "limits", "clock", "text", "document"),  # leaves
     *("result", "journal", "abi", "elf", "audit", "link", "board", "place"),
     *("transport", "power", "console"),
     *("build", "deploy", "payload", "linux", "session", "probe", "suites", "report"),

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hilagent import data
 from hilagent.errors import LabError
 
 ENV = "HILAGENT_CACHE"
@@ -29,11 +30,14 @@ _STALE_S = 86_400
 
 
 def root() -> Path:
-    """Return the cache's folder: ``$HILAGENT_CACHE``, else ``hilagent`` in the user's cache."""
+    """Return the cache's folder: ``$HILAGENT_CACHE``, else ``hilagent`` in the user's cache.
+
+    Raises HostError for a user who has no home.
+    """
     own = os.environ.get(ENV)
     if own:
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hilagent"
+    return Path(os.environ.get("XDG_CACHE_HOME") or data.home() / ".cache") / "hilagent"
 
 
 def fingerprint(parts: Iterable[str | bytes | Path]) -> str:
@@ -86,6 +90,12 @@ def entry(
         finally:
             lock.unlink(missing_ok=True)
     return final
+
+
+def kept(kind: str, key: str) -> Path | None:
+    """Return the folder of ``key`` if it is there."""
+    final = root() / kind / key
+    return final if final.is_dir() else None
 
 
 def _fill(

@@ -12,20 +12,23 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from hilagent import data
 from hilagent.errors import LabError, UsageError
 from hilagent.text import scrub
 
-from .cache import entry, fingerprint
+from . import prebuilt
+from .cache import entry, fingerprint, kept
 
 CROSS_ENV = "HILAGENT_CROSS_COMPILE"
 _CROSS = "aarch64-linux-gnu-"
 _ERROR_LINES = 12
 _TIMEOUT_S = 120
+_BLOB, _BLOB_ELF, _BLOB_SYMBOLS = "blob.bin", "blob.elf", "blob.sym"
 
 FLAGS: tuple[str, ...] = (
     "-std=gnu11", "-march=armv8-a", "-ffreestanding", "-mgeneral-regs-only", "-mstrict-align",
@@ -67,6 +70,15 @@ def toolchain() -> Toolchain:
     return _toolchain(asked, os.environ.get("PATH", ""))
 
 
+def available() -> bool:
+    """Return whether there is a toolchain."""
+    try:
+        toolchain()
+    except UsageError:
+        return False
+    return True
+
+
 @cache
 def _toolchain(asked: str | None, path: str) -> Toolchain:
     native = [""] if platform.machine() == "aarch64" else []
@@ -79,6 +91,53 @@ def _toolchain(asked: str | None, path: str) -> Toolchain:
         f"no arm64 compiler: {prefixes[0]}gcc and its binutils are not on the PATH",
         hint=f"apt-get install gcc-aarch64-linux-gnu, or set {CROSS_ENV} to your tools' prefix",
     )
+
+
+def built(
+    kind: str, what: str, recipe: str, make: Callable[[Path], None], keep: Sequence[str]
+) -> Path:
+    """Return the folder of a result: as it was packaged, from the cache, or made now.
+
+    Args:
+        what: it is, in the words of an error.
+        recipe: fingerprint of everything that it depends on, but the compiler.
+        make: fills an empty folder, of which the files ``keep`` stay.
+
+    Raises UsageError if it must be made and there is no compiler, HostError if what was
+    packaged is damaged, and what ``make`` raises.
+    """
+
+    def fill(work: Path) -> None:
+        make(work)
+        for item in work.iterdir():
+            if item.is_dir():
+                shutil.rmtree(item)
+            elif item.name not in keep:
+                item.unlink()
+        (work / prebuilt.RECIPE).write_text(recipe)
+
+    if found := _packaged(kind, recipe):
+        return found
+    try:
+        version = toolchain().version
+    except UsageError as error:
+        if data.checkout() is not None:
+            raise
+        said = f"{what} isn't among what was built with this installation: {error.message}"
+        raise UsageError(said, hint=error.hint) from error
+    return entry(kind, fingerprint([recipe, version]), fill)
+
+
+def known(kind: str, recipe: str) -> Path | None:
+    """Return what :func:`built` would return without making it; None if it had to."""
+    if found := _packaged(kind, recipe):
+        return found
+    return kept(kind, fingerprint([recipe, toolchain().version])) if available() else None
+
+
+def _packaged(kind: str, recipe: str) -> Path | None:
+    """Look at what came along, unless a compiler was chosen, which then is the one to use."""
+    return None if CROSS_ENV in os.environ else prebuilt.find(kind, recipe)
 
 
 def compile_objects(
@@ -135,22 +194,22 @@ def compile_blob(
     beside = sorted(source.parent.glob("*.h"))
     named = [f"{name}={value}" for name, value in sorted(defines.items())]
     texts = [part for item in sorted(headers.items()) for part in item]
-    key = fingerprint([toolchain().version, *FLAGS, source, *beside, *named, "", *texts])
+    recipe = fingerprint([Path(__file__), *FLAGS, source, *beside, *named, "", *texts])
 
     def make(folder: Path) -> None:
         for name, text in headers.items():
             (folder / name).write_text(text)
         objects = compile_objects([source], defines, [source.parent], folder)
         argv = [toolchain().tool("ld"), *_ERRATA, "-Ttext=0", "--no-warn-rwx-segments", "-e", "0"]
-        run([*argv, *objects, "-o", "blob.elf"], folder)
-        objcopy_binary("blob.elf", "blob.bin", folder)
-        symbols = run([toolchain().tool("nm"), "-g", "blob.elf"], folder)
-        (folder / "blob.sym").write_text(symbols)
+        run([*argv, "-z", "max-page-size=4096", *objects, "-o", _BLOB_ELF], folder)
+        objcopy_binary(_BLOB_ELF, _BLOB, folder)
+        symbols = run([toolchain().tool("nm"), "-g", _BLOB_ELF], folder)
+        (folder / _BLOB_SYMBOLS).write_text(symbols)
 
-    folder = entry("blob", key, make)
-    lines = (line.split() for line in (folder / "blob.sym").read_text().splitlines())
+    folder = built("blob", source.name, recipe, make, (_BLOB, _BLOB_ELF, _BLOB_SYMBOLS))
+    lines = (line.split() for line in (folder / _BLOB_SYMBOLS).read_text().splitlines())
     symbols = {fields[2]: int(fields[0], 16) for fields in lines if len(fields) == 3}
-    return Blob((folder / "blob.bin").read_bytes(), symbols, folder / "blob.elf")
+    return Blob((folder / _BLOB).read_bytes(), symbols, folder / _BLOB_ELF)
 
 
 def run(argv: Sequence[str], folder: Path) -> str:

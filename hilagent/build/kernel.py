@@ -20,7 +20,7 @@ from pathlib import Path
 
 from hilagent.errors import InputError, LabError
 
-from . import cache, kconfig, make, source
+from . import cache, compile, kconfig, make, source
 from .progress import Progress, silent
 from .series import Recipe, recipe, series
 
@@ -98,7 +98,7 @@ def build_kernel(
 def cached(name: str, config: Sequence[Path] = ()) -> Kernel | None:
     """Return the kernel ``name`` if it is in the cache, with its tree; builds nothing.
 
-    One that the lab brought along is none of those.
+    One that the lab brought along is none of those, and a host without a compiler has none.
     """
     if name == GIVEN:
         return None
@@ -107,7 +107,7 @@ def cached(name: str, config: Sequence[Path] = ()) -> Kernel | None:
 
         return cached_kernel()
     package = source.known_package()
-    if package is None:
+    if package is None or not compile.available():
         return None
     wanted = recipe(name, tuple(config))
     home = cache.root() / "kernel" / _key(wanted, package.identity)
@@ -135,6 +135,7 @@ def tree_of(kernel: Kernel, progress: Progress = silent) -> Iterator[tuple[Path,
 
 
 def _from_debian(wanted: Recipe, progress: Progress, refresh: bool) -> Kernel:
+    compile.toolchain()  # before anything is fetched that couldn't be built
     package = source.package(progress, refresh=refresh)
     key = _key(wanted, package.identity)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hilagent import data
 from hilagent.errors import LabError
 
 from . import cache
@@ -52,7 +53,7 @@ def folder() -> Path:
     if own := os.environ.get(ENV):
         return Path(own)
     config = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(config) if config else Path.home() / ".config") / "hilagent" / "keys"
+    return (Path(config) if config else data.home() / ".config") / "hilagent" / "keys"
 
 
 def lab_keys() -> Keys:

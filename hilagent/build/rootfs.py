@@ -72,6 +72,7 @@ def build_rootfs(
 
     Raises LabError for what the lab lacks: packages, the compiler, the keys.
     """
+    compiler = compile.toolchain().version  # before anything is fetched or made
     own = keys or lab_keys()
     packages = debian.fetch(PACKAGES, depends=True, progress=progress, refresh=refresh)
     loaded = [*(kernel.modules if kernel else ()), *([module] if module else [])]
@@ -79,7 +80,7 @@ def build_rootfs(
     ours = sources.files(folder, ".c", ".h", "")
     key = cache.fingerprint(
         [
-            Path(__file__), Path(cpio.__file__), compile.toolchain().version, *_FLAGS, *ours,
+            Path(__file__), Path(cpio.__file__), compiler, *_FLAGS, *ours,
             *(p.deb.name for p in packages), *loaded, own.host_dropbear, own.client_public,
         ]
     )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hilagent import errors, journal, report, suites
+from hilagent import data, errors, journal, report, suites
 from hilagent.cli import progress
 from hilagent.cli.ending import say, told
 from hilagent.plugin.runs import KEY, Run
@@ -138,13 +138,19 @@ def _suites(chosen: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _own_pytest() -> Iterator[None]:
-    """Keep what the caller's environment does to pytest out of this one."""
+    """Keep what the caller's environment does to pytest out of this one.
+
+    Beside an installed package it leaves no bytecode, which no uninstaller knows of.
+    """
+    wrote = sys.dont_write_bytecode
+    sys.dont_write_bytecode = wrote or data.checkout() is None
     before = {name: os.environ.pop(name, None) for name in _FOREIGN}
     before["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:
         yield
     finally:
+        sys.dont_write_bytecode = wrote
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:

@@ -21,7 +21,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from hilagent import errors
+from hilagent import data, errors
 
 CHOSEN = "HILAGENT_STATE"
 LOCKS = Path("/run/lock/hilagent")
@@ -43,7 +43,7 @@ def locks() -> Path:
 
 def kept() -> Path:
     """Return the folder of what a reboot must not forget; made and raises as `locks`."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    state = os.environ.get("XDG_STATE_HOME") or data.home() / ".local" / "state"
     return _folder(KEPT, Path(state) / "hilagent")
 
 
