@@ -15,11 +15,12 @@ from typing import Any
 
 import click
 
-from hilagent import __version__
 from hilagent.cli import bisecting, hands
 from hilagent.cli.bringups import doctor, onboard
 from hilagent.cli.builds import build, own_options
+from hilagent.cli.completion import abis, boards_named, completion
 from hilagent.cli.ending import guarded
+from hilagent.cli.examples import shown_by
 from hilagent.cli.hands import DEFAULT_BOARD
 from hilagent.cli.labs import boards
 from hilagent.cli.placing import chosen_board, place_in, place_options
@@ -40,9 +41,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="hilagent")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False,
+              callback=lambda context, _, wanted: _version(context, wanted),
+              help="Say the version, and the build id of the payload.")  # fmt: skip
 def _hilagent() -> None:
     """Proves that an arm64 board's EL2 hcall path does what its contract says."""
+
+
+def _version(context: click.Context, wanted: bool) -> None:
+    if wanted:
+        from hilagent.cli.version import version
+
+        click.echo(version(), nl=False)
+        context.exit()
 
 
 def _board_options(command: _Command) -> _Command:
@@ -53,7 +64,7 @@ def _board_options(command: _Command) -> _Command:
         click.option("--boards", "folders", multiple=True, metavar="DIR",
                      type=click.Path(file_okay=False, path_type=Path),
                      help="A folder of board files, looked at first."),
-        click.option("--abi", default="", metavar="PROFILE",
+        click.option("--abi", default="", metavar="PROFILE", shell_complete=abis,
                      help="hcall contract: a profile's name or a YAML file (default: iss-2015; "
                           "of vmlinux: what its code speaks)."),
         click.option("--transfer", type=click.Choice(["tftp", "ymodem"]),
@@ -97,7 +108,7 @@ def _suite_options(command: _Command) -> _Command:
 
 
 @_hilagent.command("run")
-@click.argument("names", nargs=-1, metavar="[BOARD]...")
+@click.argument("names", nargs=-1, metavar="[BOARD]...", shell_complete=boards_named)
 @click.option("--all", "every", is_flag=True, help="Every board that hilagent boards lists.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG",
               help="Every board with this tag, or FIELD=VALUE, e.g. soc=rk3399 or emulated=false; "
@@ -121,11 +132,11 @@ def _run(
     names: tuple[str, ...], every: bool, tags: tuple[str, ...], jobs: int | None,
     for_bisect: bool, **chosen: Any,
 ) -> int:  # fmt: skip
-    """Run the suites on BOARD (qemu-virt) and say what the evidence is.
+    """Run the suites on BOARD (qemu-virt) and give a verdict.
 
-    On several boards, side by side: each has a process and a folder of its own, and there
-    is one report of all. The exit code is the worst. recorded:RUN as BOARD replays the run
-    of that directory, without its board.
+    The verdict comes with its evidence. On several boards, side by side: each has a
+    process and a folder of its own, and there is one report of all. The exit code is the
+    worst. recorded:RUN as BOARD replays the run of that directory, without its board.
     """
     if every and names:
         raise click.UsageError("--all is every board: name none")
@@ -154,7 +165,7 @@ def _run(
 
 
 @_hilagent.command("soak")
-@click.argument("board", default="")
+@click.argument("board", default="", shell_complete=boards_named)
 @click.option("--for", "seconds", type=Duration(), default=600.0, metavar="TIME",
               help="Begin no round after this long, e.g. 30m or 8h (default: 10m).")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), metavar="N", help="At most so many rounds.")
@@ -163,7 +174,7 @@ def _run(
 @place_options
 @_board_options
 def _soak(board: str, seconds: float, rounds: int | None, as_json: bool, **chosen: Any) -> int:
-    """Run the suites on BOARD over and over, from power each time, until something is wrong.
+    """Run the suites on BOARD over and over, from power each time.
 
     Ends at the first accusation, with its evidence; at a lab that fails three rounds in a
     row; or when time is up. Says how often the link to the payload failed. Restarts over
@@ -198,7 +209,7 @@ def _register_options(command: _Command) -> _Command:
 
 
 @_hilagent.command("hvc")
-@click.argument("board")
+@click.argument("board", shell_complete=boards_named)
 @click.argument("imm", type=Number())
 @click.option("--cpu", default=0, show_default=True, help="CPU that issues it.")
 @click.option("--origin", type=click.Choice(["EL1h", "EL2h", "EL2t"]), default="EL1h",
@@ -209,7 +220,10 @@ def _register_options(command: _Command) -> _Command:
 @place_options
 @_board_options
 def _hvc(imm: int, cpu: int, origin: str, vectors: str, **chosen: Any) -> int:
-    """Issue one hvc #IMM on BOARD and show the whole register file's changes."""
+    """Issue one hvc #IMM on BOARD, and show what it changed.
+
+    IMM has 16 bits. The whole register file is shown, before and after.
+    """
     from hilagent.cli.hvc import hvc
 
     given = {n: chosen[f"x{n}"] for n in range(31) if chosen[f"x{n}"] is not None}
@@ -219,17 +233,16 @@ def _hvc(imm: int, cpu: int, origin: str, vectors: str, **chosen: Any) -> int:
 
 @_hilagent.command("audit")
 @click.argument("kernel", metavar="VMLINUX")
-@click.option("--abi", default="", metavar="PROFILE",
+@click.option("--abi", default="", metavar="PROFILE", shell_complete=abis,
               help="hcall contract: a profile's name or a YAML file (default: what the code "
                    "speaks).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything, by address.")
 def _audit(kernel: str, abi: str, as_json: bool) -> int:
-    """Say what the code of VMLINUX does with hcalls, without a board.
+    """Say what the code of VMLINUX does with hcalls.
 
-    VMLINUX is a kernel with symbols, IMAGE+SYSTEM.MAP, a module, or what is ours
-    (payload, reference-stub, mutant:NAME); or debian: Debian's own arm64 kernel,
-    whose vmlinux is fetched (1 GB). Exit code 1: its vectors break their contract;
-    125: some of their code could not be followed.
+    No board is needed. VMLINUX is a kernel with symbols, IMAGE+SYSTEM.MAP, a module, or
+    what is ours (payload, reference-stub, mutant:NAME); or debian: Debian's own arm64
+    kernel, whose vmlinux is fetched (1 GB).
     """
     from hilagent.cli.audit import audit
 
@@ -237,7 +250,7 @@ def _audit(kernel: str, abi: str, as_json: bool) -> int:
 
 
 @_hilagent.command("shell")
-@click.argument("board", default=DEFAULT_BOARD)
+@click.argument("board", default=DEFAULT_BOARD, shell_complete=boards_named)
 @click.option("--vectors", default="reference-stub", show_default=True, metavar="NAME",
               help=f"Vectors under test: {_VECTORS_HELP}")  # fmt: skip
 @place_options
@@ -252,6 +265,7 @@ def _shell(vectors: str, **chosen: Any) -> int:
 _hilagent.add_command(hands.power)
 _hilagent.add_command(hands.console)
 _hilagent.add_command(hands.trust)
+_hilagent.add_command(completion)
 _hilagent.add_command(build)
 _hilagent.add_command(doctor)
 _hilagent.add_command(onboard)
@@ -266,10 +280,13 @@ _hilagent.add_command(history)
 })  # fmt: skip
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def _setup(args: tuple[str, ...]) -> int:
-    """Install what a run or the tests need, or say what is missing (--check)."""
+    """Install what a run needs, or say what is missing (--check)."""
     from hilagent import setup
 
     return setup.main(list(args))
+
+
+shown_by(_hilagent)
 
 
 def _own(chosen: dict[str, Any]) -> Any:

@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from hilagent.cli.completion import boards_named
 from hilagent.cli.placing import place_of, place_options
 from hilagent.cli.values import wait_option
 
 
 @click.command("doctor")
-@click.argument("board", default="qemu-virt")
+@click.argument("board", default="qemu-virt", shell_complete=boards_named)
 @click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE",
               help="An option of the board, e.g. cpu=max; may be given again.")  # fmt: skip
 @click.option("--boards", "folders", multiple=True, metavar="DIR",
@@ -29,11 +30,11 @@ def doctor(
     board: str, options: tuple[str, ...], folders: tuple[Path, ...], as_json: bool,
     run_dir: Path | None, wait_s: float, **at: Any,
 ) -> int:  # fmt: skip
-    """Look at BOARD layer by layer, from its port to KVM, and name the first that is broken.
+    """Look at BOARD layer by layer, and name what is broken first.
 
-    Each layer says what was seen, and what to do; one whose foundation is broken is not
-    reached. Nothing that lasts is changed on the board, and it is switched off at the
-    end. Exit code 125: a layer is broken, or not as the board's file says.
+    From its port to KVM. Each layer says what was seen, and what to do; one whose
+    foundation is broken is not reached. Nothing that lasts is changed on the board, and it
+    is switched off at the end.
     """
     from hilagent.cli.doctor import doctor as look
     from hilagent.plugin.options import pairs
@@ -51,7 +52,12 @@ def doctor(
 @click.option("--name", required=True, help="What the board, and its file, will be called.")
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Where its file goes (default: ~/.config/hilagent/boards).")  # fmt: skip
-@click.option("--baud", default=115200, show_default=True, help="The rate that is tried first.")
+@click.option(
+    "--baud",
+    default=115200,
+    show_default=True,
+    help="The rate that is tried first, in bits a second.",
+)
 @click.option("--power-on", default="", metavar="COMMAND", help="Switches it on.")
 @click.option("--power-off", default="", metavar="COMMAND", help="Switches it off.")
 @click.option("--emulated", is_flag=True, help="It is an emulator, and no silicon.")
@@ -60,10 +66,11 @@ def doctor(
 @click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Where the console's log goes.")  # fmt: skip
 def onboard(port: str, name: str, folder: Path | None, run_dir: Path | None, **how: Any) -> int:
-    """Interrogate the board at PORT, which nobody has described yet, and write its file.
+    """Ask the board at PORT what it is, and write its file.
 
-    PORT is a serial device, or tcp:HOST:PORT. Finds the baud rate, gets to U-Boot's prompt,
-    and asks for its commands, variables, memory and device tree. Changes nothing on it.
+    For one that nobody has described yet. PORT is a serial device, or tcp:HOST:PORT. Finds
+    the baud rate, gets to U-Boot's prompt, and asks for its commands, variables, memory and
+    device tree. Changes nothing on it.
     """
     from hilagent.cli.onboard import onboard as interrogate
     from hilagent.cli.onboard import wanted_of

@@ -73,7 +73,11 @@ def _payload(out: Path | None) -> int:
 @_kernel_options
 @_out("Image, vmlinux and config")
 def _kernel(name: str, out: Path | None, **chosen: Any) -> int:
-    """Build the kernel NAME: patched (default), unpatched, scs, broken:NAME or debian."""
+    """Build the kernel NAME.
+
+    NAME is patched (default), unpatched, scs (with the shadow call stack), broken:NAME, one
+    that breaks a rule on purpose, or debian, which is only fetched.
+    """
     from hilagent.cli.build import kernel
 
     return kernel(name, chosen, out)
@@ -95,7 +99,10 @@ def _module(name: str, out: Path | None, **chosen: Any) -> int:
 @_kernel_options
 @_out("rootfs.cpio.gz")
 def _rootfs(name: str, out: Path | None, **chosen: Any) -> int:
-    """Build the root file system, for the kernel NAME with its modules if one is given."""
+    """Build the root file system, for the kernel NAME if one is given.
+
+    With that kernel's modules, and the probe module.
+    """
     from hilagent.cli.build import rootfs
 
     return rootfs(name, chosen, out)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hilagent.cli.completion import boards_named
 from hilagent.cli.placing import PLACE_OPTIONS, place_in, place_options
 from hilagent.cli.values import wait_option
 
@@ -16,7 +17,7 @@ DEFAULT_BOARD = "qemu-virt"
 
 
 @click.command("power")
-@click.argument("board")
+@click.argument("board", shell_complete=boards_named)
 @click.argument("what", type=click.Choice(["on", "off", "cycle", "state"]))
 @click.option("--boards", "folders", multiple=True, metavar="DIR",
               type=click.Path(file_okay=False, path_type=Path),
@@ -26,8 +27,8 @@ DEFAULT_BOARD = "qemu-virt"
 def power(board: str, what: str, folders: tuple[Path, ...], wait_s: float, **at: Any) -> int:
     """Switch BOARD on or off, or say which it is.
 
-    Says what was done, and what the board's own 'power.state' says of it afterwards;
-    exit code 125 where that is the opposite. Refused while somebody uses the board.
+    Says what was done, and what the board's own 'power.state' says of it afterwards.
+    Refused while somebody uses the board.
     """
     from hilagent.cli import power as work
 
@@ -35,7 +36,7 @@ def power(board: str, what: str, folders: tuple[Path, ...], wait_s: float, **at:
 
 
 @click.command("console")
-@click.argument("board", default=DEFAULT_BOARD)
+@click.argument("board", default=DEFAULT_BOARD, shell_complete=boards_named)
 @click.option(
     "--power-on",
     "begin",
@@ -84,7 +85,7 @@ def power(board: str, what: str, folders: tuple[Path, ...], wait_s: float, **at:
 @place_options
 @wait_option
 def console(board: str, watch: bool, begin: Any, **chosen: Any) -> int:
-    """Connect this terminal to the console of BOARD, for this command alone.
+    """Connect this terminal to the console of BOARD.
 
     Every key goes to the board, Ctrl-C too, but Ctrl-] and a key: q quits, c cycles
     power, b sends a break, ? is help, and Ctrl-] sends itself. Of what the board says,
@@ -107,7 +108,7 @@ def console(board: str, watch: bool, begin: Any, **chosen: Any) -> int:
 
 
 @click.command("trust")
-@click.argument("board")
+@click.argument("board", shell_complete=boards_named)
 @click.option("--system", type=click.Choice(["os", "rootfs"]), default="os", show_default=True,
               help="Which system of the board is running now.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Don't ask: the fingerprint was compared before.")

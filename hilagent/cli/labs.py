@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hilagent.cli.completion import boards_named
 from hilagent.cli.placing import place_of, place_options
 
 
@@ -37,10 +38,11 @@ def boards(context: click.Context, folders: tuple[Path, ...], as_json: bool) -> 
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...", type=click.Path(path_type=Path))
 @click.pass_obj
 def _check(folders: tuple[Path, ...], paths: tuple[Path, ...]) -> int:
-    """Say everything that is wrong with board files (default: all that are listed).
+    """Say everything that is wrong with board files.
 
-    In each file: fields, types, memory that overlaps. Between them: names, serial
-    ports, power commands and addresses that two boards use. Exit code 2: something is.
+    FILE or DIR: which ones (default: all that are listed). In each file: fields, types,
+    memory that overlaps. Between them: names, serial ports, power commands and addresses
+    that two boards use.
     """
     from hilagent.cli.boards import check
 
@@ -48,13 +50,14 @@ def _check(folders: tuple[Path, ...], paths: tuple[Path, ...]) -> int:
 
 
 @boards.command("release")
-@click.argument("names", nargs=-1, required=True, metavar="BOARD...")
+@click.argument("names", nargs=-1, required=True, metavar="BOARD...",
+                shell_complete=boards_named)  # fmt: skip
 @place_options
 @click.pass_obj
 def _release(folders: tuple[Path, ...], /, names: tuple[str, ...], **at: Any) -> int:
     """End the quarantine of boards that were repaired.
 
-    A board whose switch lied about power is refused by every run on this host until
+    A BOARD whose switch lied about power is refused by every run on this host until
     then. The listing of 'hilagent boards' shows what was seen.
     """
     from hilagent.cli.boards import release

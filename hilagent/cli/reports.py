@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hilagent.cli.completion import boards_named, runs_kept
 from hilagent.cli.values import Number
 
 FORMATS = ("text", "html", "junit", "ktap", "kcidb", "json", "markdown")
@@ -21,7 +22,7 @@ def _results_schema(context: click.Context, wanted: bool) -> None:
 
 
 @click.command("report")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=runs_kept)
 @click.option("--format", "form", type=click.Choice(FORMATS),
               help="Write this on stdout (default: make the files of each run again).")  # fmt: skip
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path),
@@ -32,10 +33,10 @@ def _results_schema(context: click.Context, wanted: bool) -> None:
 @click.option("--origin", default="hilagent", metavar="NAME", show_default=True,
               help="Of --format kcidb: the lab's name there.")  # fmt: skip
 def report(runs: tuple[str, ...], form: str | None, out: Path | None, origin: str) -> int:
-    """Make a report of runs again: a directory, an id or its beginning, or latest.
+    """Make the reports of runs again.
 
-    Everything is told from the run's own directory, also of a run that was killed. Nothing
-    is submitted anywhere.
+    RUN is a directory, an id or its beginning, or latest. Everything is told from the run's
+    own directory, also of a run that was killed. Nothing is submitted anywhere.
     """
     from hilagent.cli.report import made
 
@@ -43,16 +44,15 @@ def report(runs: tuple[str, ...], form: str | None, out: Path | None, origin: st
 
 
 @click.command("diff")
-@click.argument("before", metavar="RUN")
-@click.argument("after", metavar="RUN")
+@click.argument("before", metavar="RUN", shell_complete=runs_kept)
+@click.argument("after", metavar="RUN", shell_complete=runs_kept)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def diff(before: str, after: str, as_json: bool) -> int:
     """Say what changed from the first RUN to the second.
 
     What began to fail, stopped failing, fails otherwise, or could not be judged by the lab's
     fault; then dispatch, clobbers, times and the facts of kernel, payload and board. A
-    directory, an id or its beginning, or latest. Exit code 1: something began to fail;
-    125: nothing did, but the second judged nothing at all.
+    directory, an id or its beginning, or latest.
     """
     from hilagent.cli.history import diff as compared
 
@@ -60,7 +60,7 @@ def diff(before: str, after: str, as_json: bool) -> int:
 
 
 @click.command("history")
-@click.argument("board", metavar="BOARD|prune")
+@click.argument("board", metavar="BOARD|prune", shell_complete=boards_named)
 @click.option("--last", type=click.IntRange(1), default=None, metavar="N",
               help="Only the newest N runs.")  # fmt: skip
 @click.option("--test", "pattern", default="", metavar="PATTERN",
@@ -80,7 +80,7 @@ def history(
     max_bytes: int | None,
     dry: bool,
 ) -> int:
-    """Say how often BOARD's tests passed in the kept runs, and since when they don't.
+    """Say how often BOARD's tests passed, and since when not.
 
     What could not be judged, by the lab's fault mostly, is counted apart. The runs are those
     in $HILAGENT_RUNS or ./hilagent-runs.

@@ -12,8 +12,12 @@ from tests import tree
 
 @pytest.mark.parametrize(
     ("words", "bound_s"),
-    [(["hilagent", "--help"], 1.0), (["hilagent.setup", "--check"], 1.0)],
-    ids=["help", "setup-check"],
+    [
+        (["hilagent", "--help"], 1.0),
+        (["hilagent", "--version"], 1.0),
+        (["hilagent.setup", "--check"], 1.0),
+    ],
+    ids=["help", "version", "setup-check"],
 )
 def test_it_answers_at_once(words: list[str], bound_s: float) -> None:
     module, *rest = words
