@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -143,10 +144,16 @@ def test_version_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (tmp_path / "cache").exists()
 
 
+@functools.cache
+def _script() -> str:
+    words = [sys.executable, "-m", "hilagent", "completion", "bash"]
+    return subprocess.run(words, capture_output=True, text=True, cwd=tree.TOP, check=True).stdout
+
+
 def _bash(words: str, **env: str) -> list[str]:
     """What a real bash offers behind these words, by the script that is printed for it."""
     code = (
-        'eval "$(hilagent completion bash)"\n'
+        f"{_script()}\n"
         f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n"
         '_hilagent_completion hilagent; printf "%s\\n" "${COMPREPLY[@]}"'
     )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -59,15 +58,14 @@ def test_a_mutant_is_accused(host: packaged.Host) -> None:
     assert "x19" in done.stdout
 
 
-def test_a_payload_that_was_altered_reaches_no_board(host: packaged.Host, tmp_path: Path) -> None:
-    copy = packaged.Host(tmp_path / "venv", tmp_path, host.path)
-    shutil.copytree(host.home, copy.home, symlinks=True)
-    (image,) = copy.site.glob("hilagent/_data/prebuilt/payload/*/payload.bin")
-    image.chmod(0o644)
+def test_a_payload_that_was_altered_reaches_no_board(
+    host: packaged.Host, copy: Path, tmp_path: Path
+) -> None:
+    (image,) = copy.glob("hilagent/_data/prebuilt/payload/*/payload.bin")
     image.write_bytes(image.read_bytes()[:-1] + b"X")
-    script = copy.home / "bin" / "hilagent"
-    script.write_text(script.read_text().replace(str(host.home), str(copy.home)))
-    done = copy.run("run", "qemu-virt", *_QUICK)
+    runs = {"PATH": host.path, "HILAGENT_RUNS": f"{tmp_path}/runs", "HILAGENT_STATE": str(tmp_path)}
+    done = packaged.command(copy, ["run", "qemu-virt", *_QUICK], **runs)
     assert done.returncode == 125
     assert f"{image}: isn't what this hilagent was packaged with" in done.stderr
+    assert list(tmp_path.glob("runs/*/journal.jsonl"))
     assert not list(tmp_path.glob("runs/*/console.raw"))

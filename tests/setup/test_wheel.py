@@ -63,10 +63,14 @@ def test_no_path_of_this_machine_is_in_what_was_built(unpacked: Path) -> None:
         assert not re.search(rb"/(tmp|home|root|work|usr|build)/|GCC: ", path.read_bytes()), path
 
 
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packaged.built("sdist", tmp_path_factory.mktemp("sdist"))
+
+
 def test_a_wheel_is_the_same_from_an_sdist_elsewhere_with_nothing_cached(
-    wheel: Path, tmp_path: Path
+    wheel: Path, sdist: Path, tmp_path: Path
 ) -> None:
-    sdist = packaged.built("sdist", tmp_path / "sdist")
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path / "another folder", filter="data")
     (top,) = (tmp_path / "another folder").iterdir()
@@ -80,8 +84,7 @@ def test_a_wheel_is_the_same_from_an_sdist_elsewhere_with_nothing_cached(
     assert again.read_bytes() == wheel.read_bytes()
 
 
-def test_an_sdist_has_the_sources_the_tests_and_the_licences(tmp_path: Path) -> None:
-    sdist = packaged.built("sdist", tmp_path)
+def test_an_sdist_has_the_sources_the_tests_and_the_licences(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = [name for name in map(tree.name, tree.files()) if not name.startswith(".")]
