@@ -19,7 +19,8 @@ _RUN = """\
 
 EXIT_CODES = {
     "": f"{_RUN}\n130  SIGINT; 143 SIGTERM",
-    "run": f"{_RUN}\nThe worst decides, in this order: 1, 3, 125; of many boards, then 2.",
+    "run": f"{_RUN}\nThe worst decides, in this order: 1, 3, 125; of many boards, then 2.\n"
+           "128  with --bisect, instead of 2 and 3: git stops",
     "soak": _RUN,
     "hvc": "0    it came home\n1    it crashed or hung the CPU that issued it\n125  the lab",
     "doctor": "0    all is well\n125  a layer is broken, or not as the board's file says",
@@ -40,6 +41,7 @@ EXAMPLES = {
         "hilagent run qemu-virt --vectors mutant:one_misrouted -o smp=1",
         "hilagent run qemu-virt --suite restart --kernel patched --mode nvhe --chain 3",
         "hilagent run --tag nightly --tag soc=rk3399 --jobs 4",
+        "git bisect run hilagent run rock --source . --suite restart --bisect",
         "hilagent run --reserve soc=rk3399 --coordinator lab0:20408",
     ),
     "soak": ("hilagent soak rock --for 8h", "hilagent soak rock --suite restart --chain 10"),

@@ -19,6 +19,7 @@ import pytest
 from hilagent import __version__, cli
 from hilagent.build import cache, payload
 from hilagent.build.series import names as kernels
+from hilagent.cli import bisecting
 from hilagent.cli.examples import EXAMPLES, EXIT_CODES
 from hilagent.result import EXIT_BUG, EXIT_SIGINT, EXIT_SIGTERM, EXIT_USAGE, RENDERINGS
 from tests import tree
@@ -86,7 +87,7 @@ def test_each_example_is_accepted(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ours = line.partition('eval "$(')[2].rstrip(')"') or line.split(" | ")[-1].split(" > ")[0]
-    words = shlex.split(ours)
+    words = shlex.split(ours.removeprefix("git bisect run "))
     assert words.pop(0) == "hilagent"
     command: click.Command = ROOT
     name = ""
@@ -119,7 +120,7 @@ def test_help_of_setup_is_its_own() -> None:
 
 def test_exit_codes_are_those_of_the_table() -> None:
     known = {each.exit_code for each in RENDERINGS.values()}
-    known |= {EXIT_BUG, EXIT_USAGE, EXIT_SIGINT, EXIT_SIGTERM, 0}
+    known |= {bisecting.STOP, EXIT_BUG, EXIT_USAGE, EXIT_SIGINT, EXIT_SIGTERM, 0}
     for text in EXIT_CODES.values():
         assert {int(code) for code in re.findall(r"^\d+|(?<=; )\d+(?= S)", text, re.M)} <= known
 

@@ -103,6 +103,10 @@ ELSEWHERE: Mapping[str, str] = {
         ),
         "tests/cli/test_bisect_hil.py",
     ),
+    ".venv/bin/python -m hatchling build -t wheel -d dist": "tests/setup/packaged.py::hatchling",
+    "pip install dist/hilagent-0.1.0-py3-none-any.whl": (
+        "tests/long/test_installed.py::test_all_suites_pass_there"
+    ),
     ".venv/bin/pytest tests/link": "tests/link",
     ".venv/bin/pytest -m 'not hil'": "tests",
     ".venv/bin/ruff format && .venv/bin/ruff check && .venv/bin/mypy": "tests/test_lint.py",
