@@ -43,11 +43,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hilagent import errors, result
+from hilagent import errors, records, result
 from hilagent.clock import SYSTEM, Clock
 
 NAME = "journal.jsonl"
-VERSION = 1
+VERSION = records.VERSION
 Record = Mapping[str, Any]
 Listener = Callable[[Record], None]
 _DURABLE = frozenset({"run", "plan", "end"})
@@ -312,7 +312,8 @@ def read(run_dir: Path) -> Run:
             run.damaged += 1
     before = len(run.records) - 1
     if run.end is not None:
-        run.damaged += max(0, run.end.pop("records", before) - before - run.damaged)
+        written = run.end.pop("records", None)
+        run.damaged += max(0, (before if written is None else written) - before - run.damaged)
     if run.facts and run.facts.get("version") != VERSION:
         found = run.facts.get("version")
         raise errors.InputError(path, f"journal version {found}, this program reads {VERSION}")
@@ -321,8 +322,9 @@ def read(run_dir: Path) -> Run:
 
 def _parse(line: bytes) -> dict[str, Any]:
     record = json.loads(line)
-    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+    if not isinstance(record, dict):
         raise ValueError("not a record")
+    records.check(record)
     return record
 
 
@@ -353,16 +355,16 @@ def _outcome(values: Mapping[str, Any]) -> result.Outcome:
                 "x0": tuple((a, b) for a, b in f.get("x0", ())),
             }
         )
-        for f in values.get("findings", ())
+        for f in values.get("findings") or ()
     )
     return result.Outcome(
         test=values["test"],
         verdict=result.Verdict(values["verdict"]),
-        message=values.get("message", ""),
-        details=values.get("details", ""),
+        message=values.get("message") or "",
+        details=values.get("details") or "",
         findings=findings,
-        measured=tuple(result.Verdict(v) for v in values.get("measured", ())),
-        duration_s=values.get("duration_s", 0.0),
+        measured=tuple(result.Verdict(v) for v in values.get("measured") or ()),
+        duration_s=values.get("duration_s") or 0.0,
     )
 
 

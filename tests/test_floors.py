@@ -12,8 +12,8 @@ import pytest
 from tests import tree
 
 ROOMS = (
-    *("errors", "data", "setup", "limits", "clock", "text", "document"),  # leaves
-    *("result", "journal", "abi", "elf", "audit", "link", "board", "place"),
+    *("errors", "data", "setup", "limits", "clock", "text", "document", "shape"),  # leaves
+    *("result", "records", "journal", "abi", "elf", "audit", "link", "board", "place"),
     *("transport", "power", "console"),
     *("build", "deploy", "payload", "linux", "session", "probe", "suites", "report"),
     *("bringup", "plugin", "cli", "testing"),

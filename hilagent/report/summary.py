@@ -193,8 +193,8 @@ def _clobber(run: Run, colour: bool) -> Iterator[str]:
                 name: scrub_line(str(cell), limit=1) or "?"
                 for name, cell in zip(registers, row["cells"], strict=False)
             }
-            first = "".join(cells[name] for name in general)
-            rest = " ".join(f"{cells[name]:<{len(name)}}" for name in others)
+            first = "".join(cells.get(name, "?") for name in general)
+            rest = " ".join(f"{cells.get(name, '?'):<{len(name)}}" for name in others)
             hcall = scrub_line(row["hcall"], limit=17)
             lines.append(f"  {hcall:<17} {first:<33} {rest}".rstrip()[:WIDTH])
         lines.append(f"  {LEGEND}")

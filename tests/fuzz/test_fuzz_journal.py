@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,10 +55,42 @@ def _told(folder: Path, raw: bytes) -> journal.Run | None:
     return run
 
 
+_OTHERS: tuple[Any, ...] = (None, True, -1, 1.5, "x", "", [], {}, [1], {"a": 1}, "\ud800", 10**30)
+
+
+def _ways(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the keys and indices that lead to each part of some JSON."""
+    yield way
+    inside = value if isinstance(value, dict | list) else ()
+    for key in inside if isinstance(inside, dict) else range(len(inside)):
+        yield from _ways(value[key], (*way, key))
+
+
 @fuzz(120)
 @given(st.data())
 def test_any_bytes_of_it(folder: Path, seeds: dict[str, bytes], data: st.DataObject) -> None:
     _told(folder, data.draw(mutated([*seeds.values()])))
+
+
+@fuzz(250)
+@given(st.data())
+def test_a_record_in_which_something_is_another_sort_of_thing(
+    folder: Path, seeds: dict[str, bytes], data: st.DataObject
+) -> None:
+    """It still is JSON: what reads fields out of it must not take them for granted."""
+    lines = data.draw(st.sampled_from(sorted(seeds.values()))).splitlines()
+    number = data.draw(st.integers(0, len(lines) - 1))
+    record = json.loads(lines[number])
+    *way, last = data.draw(st.sampled_from([each for each in _ways(record) if each]))
+    inside = record
+    for step in way:
+        inside = inside[step]
+    if data.draw(st.booleans()):
+        inside[last] = data.draw(st.sampled_from(_OTHERS))
+    else:
+        del inside[last]
+    lines[number] = json.dumps(record).encode()
+    _told(folder, b"\n".join([*lines, b""]))
 
 
 @fuzz(250)
