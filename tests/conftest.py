@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every test has in common: order, tiers, and what the host must have."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,10 @@ import hypothesis
 import pytest
 
 from hilagent import setup
+from tests import kernels
 
+_MANY = 2000
+"""Cheap tests of a whole run."""
 _IN_CI = bool(os.environ.get("CI"))
 _HELD_BACK = pytest.StashKey[list[pytest.Item]]()
 
@@ -52,6 +56,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[_HELD_BACK] = held_back
         config.hook.pytest_deselected(items=held_back)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """Have the kernel built beside the many tests that need none: it takes ten minutes of CPU,
+    and they leave a core idle."""
+    cheap = sum(1 for item in session.items if not _tier(item))
+    with contextlib.ExitStack() as stack:
+        if cheap > _MANY and cheap < len(session.items) and not session.config.option.collectonly:
+            stack.enter_context(kernels.ahead())
+        return (yield)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
