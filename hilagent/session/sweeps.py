@@ -103,6 +103,7 @@ def sweep(
     """
     runner = _Runner(session, subject, make, want)
     hung: list[Hung] = []
+    failures = 0
     for attempt in itertools.count(1):
         try:
             return dataclasses.replace(runner.run(hung), hung=tuple(hung))
@@ -115,7 +116,8 @@ def sweep(
                 return Sweep((), (), (), tuple(hung))
         except errors.LabError as first:
             session.taint(first.message)
-            if attempt >= TRIES or session.lost_power():
+            failures += 1
+            if failures >= TRIES or session.lost_power():
                 raise
             session.journal.note(f"from a fresh boot again: {first.message}", blame="infra")
         if attempt >= TRIES + MOST_HANGS:
@@ -178,8 +180,8 @@ class _Runner:
     def again(self, hung: Sequence[Hung], first: Trouble, *, last: bool = False) -> Hung | None:
         """Run the same sequence from a fresh boot; return what hung again.
 
-        Where it fails differently then, the lab may have had a hand in one of them: it is
-        run once more (``last``), and only what was seen twice counts.
+        Where it fails differently then, or by the lab, it is run once more (``last``), and
+        only what was seen twice counts.
 
         None: trouble that accuses nobody did not come again. Raises what is
         certain, see :func:`sweep`.
@@ -202,6 +204,11 @@ class _Runner:
             if isinstance(certain, errors.LabError) and not last:
                 return self.again(hung, first if isinstance(first, Hang) else second, last=True)
             raise certain from second
+        except errors.LabError as fault:
+            self._session.taint(fault.message)
+            if last or self._session.lost_power():
+                raise
+            return self.again(hung, first, last=True)
         if isinstance(first, Hang):
             hint = "a hang must be seen twice before anybody is accused of it"
             raise errors.LabError(f"hung once, and not again: {first.message}", hint=hint)

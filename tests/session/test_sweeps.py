@@ -222,6 +222,12 @@ def test_a_hang_and_then_something_else_accuses_nobody(held: Session) -> None:
         sweep(held, STUB, make)
 
 
+def test_a_lab_that_fails_again_and_again_after_a_hang_is_told(held: Session) -> None:
+    ScriptedPayload.plan = [hang(), errors.LinkError("noise"), errors.LinkError("more noise")] * 9
+    with pytest.raises(errors.LinkError, match="more noise"):
+        sweep(held, STUB, make)
+
+
 def test_three_different_failures_accuse_nobody(held: Session) -> None:
     ScriptedPayload.plan = [silence(0), hang(), ResetInJob("reset", place())]
     with pytest.raises(errors.LabError, match="failed twice, differently"):
@@ -234,6 +240,7 @@ def test_three_different_failures_accuse_nobody(held: Session) -> None:
         [silence(0), hang(), hang()],
         [hang(), silence(0), hang()],
         [ResetInJob("reset", place()), hang(), hang()],
+        [hang(), errors.LinkError("noise"), hang()],
     ],
 )
 def test_a_hang_is_told_from_the_labs_fault_before_it(
