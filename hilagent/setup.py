@@ -384,7 +384,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _packages(wanted, options.yes)
             _venv()
             if options.job == "test":
-                _follow([str(_python()), str(_TOP / "tests/labgrid_env.py")], print)
+                _follow([str(_python()), str(_TOP / "tests/locked_env.py")], print)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return error.status
