@@ -23,12 +23,15 @@ def run(
     home: Path,
     cwd: Path = FOLDER,
     env: Mapping[str, str] | None = None,
+    *,
+    root: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run one of the tools, ``argv[0]`` its name, with this environment's others in PATH.
 
     Args:
         home: where Ansible keeps what it writes by itself.
         env: variables besides this process's.
+        root: be root of a user namespace, if this user isn't: modules give files to root.
 
     Returns what it came to, stdout and stderr as one text. A status other than 0 raises nothing.
     """
@@ -40,9 +43,10 @@ def run(
         "ANSIBLE_NOCOLOR": "1",
         "NO_COLOR": "1",
     }
+    as_root = ["unshare", "--map-root-user"] if root and os.geteuid() != 0 else []
     # Ansible wants a UTF-8 locale, and every glibc has this one.
     return subprocess.run(
-        [tool(str(name)), *rest],
+        [*as_root, tool(str(name)), *rest],
         cwd=cwd,
         env={**os.environ, "LC_ALL": "C.UTF-8", **own, **(env or {})},
         stdin=subprocess.DEVNULL,

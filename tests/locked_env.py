@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tools of the tests that don't live in ``.venv``: an environment each, kept in the cache.
 
-Each has a lock file of its own in this folder. Set-up runs this file, which makes them all;
+Each has a lock file of its own. Set-up runs this file, which makes them all;
 a test that comes first makes the one that it wants.
 """
 
@@ -13,8 +13,12 @@ import sys
 from pathlib import Path
 
 from hilagent.build import cache
+from tests import tree
 
-NAMES = ("labgrid", "ansible")
+LOCKS = {
+    "labgrid": tree.TOP / "ansible/roles/labhost/files/labgrid.lock",  # what its hosts get, too
+    "ansible": tree.TOP / "tests/ansible.lock",
+}
 # The cache moves what it made: a script finds its Python beside itself.
 _MOVABLE = """\
 #!/bin/sh
@@ -24,8 +28,8 @@ _MOVABLE = """\
 
 
 def folder(name: str) -> Path:
-    """Return the environment by ``name``.lock; takes seconds the first time."""
-    lock = Path(__file__).with_name(f"{name}.lock")
+    """Return the environment by its lock; takes seconds the first time."""
+    lock = LOCKS[name]
 
     def make(made: Path) -> None:
         print(f"{name}, in an environment of its own, for the tests", flush=True)
@@ -48,5 +52,5 @@ def _loosen(scripts: Path) -> None:
 
 
 if __name__ == "__main__":
-    for each in NAMES:
+    for each in LOCKS:
         folder(each)

@@ -37,6 +37,7 @@ def test_mypy_strict_finds_nothing() -> None:
 def test_shellcheck_finds_nothing() -> None:
     scripts = [path for path in tree.files() if path.read_bytes()[:20].startswith(b"#!/")]
     shell = [path for path in scripts if b"sh" in path.read_bytes().split(b"\n", 1)[0]]
+    shell = [path for path in shell if path.suffix != ".j2"]  # tests/ansible renders those
     assert tree.TOP / ".ci/run" in shell
     _clean("shellcheck", *shell)
 

@@ -2,6 +2,7 @@
 """The playbooks are clean by the strictest profile there is, and parse with each example."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,10 @@ def test_the_linter_sees_what_is_wrong(
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_a_playbook_parses_with_the_example(playbook: str, tmp_path: Path) -> None:
-    argv = ["ansible-playbook", "--syntax-check", "-i", "inventory.example", playbook]
-    done = ansible_env.run(argv, tmp_path)
+def test_a_playbook_parses_with_the_example(copied: Path, tmp_path: Path, playbook: str) -> None:
+    subprocess.run(["bash", "-c", "cp -r inventory.example inventory"], cwd=copied, check=True)
+    argv = ["ansible-playbook", "--syntax-check", playbook]
+    done = ansible_env.run(argv, tmp_path / "home", copied, {"ANSIBLE_CONFIG": "ansible.cfg"})
     assert done.returncode == 0, done.stdout
     assert "WARNING" not in done.stdout
 

@@ -91,6 +91,7 @@ _BISECT = (
     "git bisect run ~/hilagent/.venv/bin/hilagent run rock --source . --suite restart --bisect"
 )
 _CHROOTS = "tests/long/test_chroots.py"
+_LABHOST = "tests/long/test_labhost.py"
 ELSEWHERE: Mapping[str, str] = {
     f"{OURS}power rock cycle": "tests/cli/test_power.py",
     "python3 -m hilagent.setup run": f"{_CHROOTS}::test_the_main_job_runs_from_nothing",
@@ -107,6 +108,11 @@ ELSEWHERE: Mapping[str, str] = {
     "pip install dist/hilagent-0.1.0-py3-none-any.whl": (
         "tests/long/test_installed.py::test_all_suites_pass_there"
     ),
+    "cp -r inventory.example inventory": (
+        "tests/ansible/test_lint.py::test_a_playbook_parses_with_the_example"
+    ),
+    "ansible-playbook site.yml --check": f"{_LABHOST}::test_a_dry_run_changes_nothing",
+    "ansible-playbook site.yml": f"{_LABHOST}::test_the_first_time_makes_a_lab_host",
     ".venv/bin/pytest tests/link": "tests/link",
     ".venv/bin/pytest -m 'not hil'": "tests",
     ".venv/bin/ruff format && .venv/bin/ruff check && .venv/bin/mypy": "tests/test_lint.py",

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,16 +79,27 @@ def mirror() -> str:
 @contextmanager
 def debian(suite: str) -> Iterator[Bare]:
     """A fresh one with a clean clone of this tree in it; gone at the end. Needs root."""
-    root = Path(tempfile.mkdtemp(prefix=f"hilagent-{suite}-"))
-    try:
-        include = "git,python3" + (",ca-certificates" if mirror().startswith("https") else "")
-        words = ["--variant=minbase", f"--include={include}", suite, str(root), mirror()]
-        argv = ["unshare", "--mount", "debootstrap", *words]
-        subprocess.run(argv, stdout=subprocess.DEVNULL, check=True)
-        _like_this_host(root)
+    packages = ["git", "python3"]
+    if mirror().startswith("https"):
+        packages.append("ca-certificates")
+    with made(suite, packages) as root:
         clone = ["git", "clone", "--quiet", "--no-hardlinks", str(tree.TOP), f"{root}{CHECKOUT}"]
         subprocess.run(clone, check=True)
         yield Bare(root)
+
+
+@contextmanager
+def made(suite: str, packages: Sequence[str]) -> Iterator[Path]:
+    """The folder of a fresh one with ``packages``; gone at the end. Needs root."""
+    root = Path(tempfile.mkdtemp(prefix=f"hilagent-{suite}-"))
+    root.chmod(0o755)  # its users are not root
+    try:
+        include = f"--include={','.join(packages)}"
+        words = ["--variant=minbase", include, suite, str(root), mirror()]
+        argv = ["unshare", "--mount", "debootstrap", *words]
+        subprocess.run(argv, stdout=subprocess.DEVNULL, check=True)
+        _like_this_host(root)
+        yield root
     finally:
         shutil.rmtree(root)
 

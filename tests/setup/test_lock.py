@@ -8,11 +8,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests import tree
+from tests import locked_env, tree
 
 LOCK = (tree.TOP / "requirements.lock").read_text()
-NAMES = ["labgrid", "ansible"]
-LOCKS = [LOCK, *((tree.TOP / f"tests/{name}.lock").read_text() for name in NAMES)]
+LOCKS = {"ours": LOCK, **{name: path.read_text() for name, path in locked_env.LOCKS.items()}}
 PROJECT = tomllib.loads((tree.TOP / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 ASKED = [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
@@ -28,14 +27,14 @@ def test_what_is_asked_for_is_locked(line: str) -> None:
     assert all(asked.specifier.contains(version) for version in versions)
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=["ours", *NAMES])
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS.keys())
 def test_each_pin_has_hashes_of_wheel_and_source(lock: str) -> None:
     pins = _PIN.findall(lock)
     assert len(pins) == len(re.findall(r"^[a-z]", lock, re.M)) > 20
     assert [name for name, _, _, hashes in pins if hashes.count("--hash=sha256:") < 1] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=["ours", *NAMES])
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS.keys())
 def test_no_address_and_no_path_is_in_it(lock: str) -> None:
     said = "\n".join(line for line in lock.splitlines() if not line.startswith("#"))
     assert not re.search(r"://|file:|^-|/", said, re.M)
