@@ -224,6 +224,10 @@ void link_fill_hello(struct wire_hello *hello)
 		.psci_conduit = boot.conduit,
 		.scratch_size = SCRATCH_SIZE,
 		.scratch = (uint64_t)scratch,
+		.uart_shift = (uint8_t)facts.uart.shift,
+		.uart_width = (uint8_t)facts.uart.width,
+		.uart_fixed = (uint8_t)facts.uart.fixed,
+		.uart_big_endian = (uint8_t)facts.uart.big_endian,
 	};
 	memcpy(hello->build_id, _build_id_note + 16, sizeof(hello->build_id));
 }

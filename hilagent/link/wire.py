@@ -71,6 +71,7 @@ class Event(enum.IntEnum):
     JOB_DONE = 3  # job_status
     LOG = 4  # text
     DYING = 5  # frame head: a fault that can't be recovered; the payload resets or stops
+    UPLOAD = 6  # upload_status, from the loader (firmware/uploaded/loader) while it runs
 
 
 class Status(enum.IntEnum):
@@ -197,12 +198,14 @@ HELLO = struct_of(
     "hello", "u16 version", "u16 max_body", "u32 boot_id", "u8 build_id[20]", "u16 cpus",
     "u16 link_cpu", "u32 cntfrq", "u32 features", "u64 image", "u64 image_size", "u64 dtb",
     "u64 slot", "u32 slot_size", "u16 entry_el", "u16 uart_kind", "u64 uart_base",
-    "u32 psci_conduit", "u32 scratch_size", "u64 scratch",
+    "u32 psci_conduit", "u32 scratch_size", "u64 scratch", "u8 uart_shift", "u8 uart_width",
+    "u8 uart_fixed", "u8 uart_big_endian",
 )  # fmt: skip
 """``features`` bit 0: SVE in the frames; bit 1: E2H would not clear; bit 2: no EL2,
 the payload runs at EL1 and answers HELLO and RESET only. ``psci_conduit``: 0 none,
 1 smc, 2 hvc. ``uart_kind``: 1 PL011, 2 16550, 3 BCM2835 mini-UART, 4 Cadence, 5 i.MX,
-6 Meson. ``scratch``: memory that a host may use freely, in bytes."""
+6 Meson, 7 TI's K3; its registers are 1 << ``uart_shift`` bytes apart, accessed by
+``uart_width`` bytes. ``scratch``: memory that a host may use freely, in bytes."""
 
 ACCESS = struct_of("access", "u64 addr", "u32 size", "u32 width")
 """``width`` in bytes (1, 2, 4, 8), each element one access of that width; ``size``
@@ -304,11 +307,12 @@ STRUCTS: tuple[Struct, ...] = (
     HEAD, HELLO, ACCESS, FAULT, CPU_INFO, VECTORS, JOB, JOB_STATUS, JOB_PART, SIG,
     SWEEP_RESULT, FRAME, CALL_RESULT, BOOT,
     memory.BUNDLE, memory.BUNDLE_ENTRY, memory.BATCH, memory.RESULTS, memory.NEXT,
+    memory.UPLOAD, memory.UPLOAD_CHUNK, memory.UPLOAD_STATUS,
 )  # fmt: skip
 ENUMS: Mapping[str, type[enum.IntEnum] | type[enum.IntFlag]] = {
     "KIND": Kind, "OP": Op, "EVENT": Event, "STATUS": Status, "JOBKIND": Job, "JOB": JobState,
     "CPU": CpuState, "ORIGIN": Origin, "SEEN": Seen, "TARGET": Target, "JOBFLAG": JobFlag,
-    "BATCHEND": memory.BatchEnd,
+    "BATCHEND": memory.BatchEnd, "CHUNK": memory.Chunk, "UPLOADED": memory.Uploaded,
 }  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def look(payload: Payload, expect: bundles.Index | None = None) -> Cargo:
         BundleLost: the tree is good, and its bundle is broken or another one.
         errors.LabError: there is no tree or no bundle.
     """
-    tree, tree_at = _read_tree(payload)
+    tree, tree_at = read_tree(payload)
     chosen = tree.node("/chosen") or Node("chosen")
     start, end = (chosen.number(name, 0) for name in INITRD)
     where = Range(start, end - start)
@@ -131,7 +131,11 @@ def read_member(payload: Payload, cargo: Cargo, name: str) -> bytes:
     return found
 
 
-def _read_tree(payload: Payload) -> tuple[Tree, Range]:
+def read_tree(payload: Payload) -> tuple[Tree, Range]:
+    """Return the tree that the payload was entered with, verified, and where it stands.
+
+    Raises `errors.LabError` where there is none, or a broken one.
+    """
     at = payload.hello.dtb
     if not at:
         raise errors.LabError("the payload was entered without a device tree")

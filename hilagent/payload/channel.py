@@ -63,6 +63,7 @@ class Channel:
         self.jobs: dict[int, JobStatus] = {}
         self.fresh: list[JobStatus] = []
         self.boots: list[bytes] = []
+        self.uploads: list[bytes] = []
         self._log = log
         self._closed = ""
 
@@ -71,15 +72,22 @@ class Channel:
         self._closed = why
 
     def request(
-        self, op: int, body: bytes = b"", *, reply_size: int = 0, tries: int = 0
+        self,
+        op: int,
+        body: bytes = b"",
+        *,
+        reply_size: int = 0,
+        tries: int = 0,
+        until: Callable[[], bool] = lambda: False,
     ) -> bytes | None:
         """Do one request and return the body of its reply.
 
         Returns None only where ``tries`` is given and that many frames failed: the
-        caller makes a smaller request. Raises `Silence` or `errors.LinkError` when
-        the line is too bad, `Refused` or `PayloadFault` for an error status.
+        caller makes a smaller request; or as soon as ``until`` is true. Raises `Silence` or
+        `errors.LinkError` when the line is too bad, `Refused` or `PayloadFault` for an error
+        status.
         """
-        reply = self.ask(op, body, reply_size=reply_size, tries=tries)
+        reply = self.ask(op, body, reply_size=reply_size, tries=tries, until=until)
         if reply is None:
             return None
         if reply.status == wire.Status.OK:
@@ -177,6 +185,8 @@ class Channel:
                 self.heard(event.body[at : at + size])
         elif event.op == wire.Event.BOOT:
             self.boots.append(event.body)
+        elif event.op == wire.Event.UPLOAD:
+            self.uploads.append(event.body)
         elif event.op == wire.Event.LOG:
             self._log(event.body)
         elif event.op == wire.Event.DYING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Unpack
 
 from hilagent import errors
@@ -25,6 +25,7 @@ from .watchdog import Store
 
 _WRITE_SYSREG = 1 << 31
 _SYSREG_S = 10.0
+_GIVEN_BACK_S = 10.0  # from a conversation's end to the end of the call
 _CRC_STEP = 1 << 18  # bytes a CRC request covers: with caches off, a fraction of a second
 
 
@@ -197,6 +198,23 @@ class Payload:
         job = pack_job({"cpu": cpu, "kind": wire.Job.CALL, "addr": addr, "el": el, "x": args})
         with self._awake(cpu):
             ended = self._jobs.run(job, cpu=cpu, what=f"call of {addr:#x}", seconds=seconds)
+            return self._jobs.call_result(ended)
+
+    def lend_line(self, talk: Callable[[Channel], None], addr: int, *args: int) -> facts.CallResult:
+        """Call a function at EL2 on the link's CPU that speaks on the line itself, and let
+        ``talk`` speak with it; it must return soon after ``talk`` has.
+
+        Raises whatever ``talk`` does: the line isn't the payload's then, reset the board.
+        """
+        cpu, what = self.link_cpu, f"call of {addr:#x}"
+        job = pack_job({"cpu": cpu, "kind": wire.Job.CALL, "addr": addr, "el": 2, "x": args})
+        with self._awake(cpu):
+            self._channel.uploads.clear()
+            speaks = self._channel.uploads.__len__
+            self._jobs.start(job, cpu=cpu, what=what, progresses=False, speaks=lambda: speaks() > 0)
+            talk(self._channel)
+            ended = self._jobs.wait(within_s=_GIVEN_BACK_S)
+            self._jobs.check(ended)
             return self._jobs.call_result(ended)
 
     def hvc(self, imm: int, **how: Unpack[HvcOptions]) -> Exchange:

@@ -51,6 +51,10 @@ class Hello:
     psci_conduit: int
     scratch_size: int
     scratch: int
+    uart_shift: int
+    uart_width: int
+    uart_fixed: int
+    uart_big_endian: int
 
     @property
     def sve(self) -> bool:

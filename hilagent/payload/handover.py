@@ -78,18 +78,18 @@ def hand_over(
     if cmdline is None:
         cmdline = read_member(payload, cargo, "cmdline").decode("utf-8", "replace")
     tree = _base_tree(payload, cargo)
-    _refuse_efi(cargo.tree, tree)
+    refuse_efi(cargo.tree, tree)
     sizes = _sizes(payload, cargo)
     places = plan(cargo.memory(), cargo.reserved(), alive(payload, cargo), sizes,
                   cargo.crash_region)  # fmt: skip
     payload.move_link(0)
     _move(payload, cargo, places, sizes, progress)
     initrd = Range(places.initrd, sizes.initrd)
-    blob = devicetree.build(next_tree(tree, cargo, cmdline, initrd, pen=_pen(payload)))
+    blob = devicetree.build(next_tree(tree, cargo, cmdline, initrd, pen=pen(payload)))
     payload.write(places.dtb, blob)
     if payload.crc(places.dtb, len(blob)) != zlib.crc32(blob):
         raise errors.LinkError("the next kernel's device tree does not keep its CRC")
-    _leave(payload, places)
+    go(payload, places)
     return Handover(places, sizes, cargo.crash, elsewhere, cmdline)
 
 
@@ -154,7 +154,7 @@ def _left_behind(payload: Payload, cargo: Cargo) -> tuple[int, ...]:
     return gone
 
 
-def _refuse_efi(*trees: Tree) -> None:
+def refuse_efi(*trees: Tree) -> None:
     """Memory is what EFI's map says then: firmware's runtime code is in no other list."""
     for tree in trees:
         chosen = tree.node("/chosen")
@@ -216,13 +216,17 @@ def _move(payload: Payload, cargo: Cargo, places: Places, sizes: Sizes, progress
     mover.code(places.image, cargo.member("kernel").size)
 
 
-def _pen(payload: Payload) -> Range | None:
+def pen(payload: Payload) -> Range | None:
     """Without PSCI the other CPUs wait in our first page, whoever runs next."""
     lonely = payload.hello.cpus == 1 or payload.hello.psci_conduit
     return None if lonely else Range(payload.hello.image, 4096)
 
 
-def _leave(payload: Payload, places: Places) -> None:
+def go(payload: Payload, places: Places) -> None:
+    """Start what stands at ``places``, with all other CPUs sent away.
+
+    Raises `errors.PreconditionError` where they can't be; the payload is still there then.
+    """
     try:
         payload.stop_cpus()
         payload.boot(places.image, places.dtb)

@@ -17,6 +17,7 @@ from .trouble import Hang, JobStatus, Patience, Place, ResetInJob, Silence, stat
 _POLL_FIRST_S, _POLL_SWEEP_S, _POLL_MOST_S = 0.05, 0.3, 0.5
 _BELIEVED_GAP_S = 1.5  # of a wait between two reports: longer, and someone was stopped
 _OWN_POLL_S = 1.0  # a CPU that works and owns the link is not to be disturbed
+_UNKNOWN = -1  # until its CPU's next status
 _REPORTS = 5  # how many must agree before a job hangs
 _EVASIONS = 20  # rounds of questions in a row whose answers say nothing of any job
 _SETTLED = frozenset({wire.JobState.DONE, wire.JobState.FAULTED, wire.JobState.TAINTED})
@@ -90,13 +91,18 @@ class Jobs:
         origin: int = 0,
         progresses: bool = True,
         request: int = -1,
+        speaks: Callable[[], bool] = lambda: False,
     ) -> Running:
-        """Start a job; ``job`` is a ``wire.JOB``, sent without its trailing zeros."""
+        """Start a job; ``job`` is a ``wire.JOB``, sent without its trailing zeros.
+
+        Args:
+            speaks: whether the job itself was heard: then the reply was lost, and won't come.
+        """
         channel = self._channel
         self._observe()  # another CPU's end may have come with an earlier reply
-        body = channel.request(wire.Op.JOB_START, job.rstrip(b"\0"), reply_size=4)
+        body = channel.request(wire.Op.JOB_START, job.rstrip(b"\0"), reply_size=4, until=speaks)
         patience = Patience(self._hang_s, channel.clock, channel.evidence)
-        number = int.from_bytes((body or b"")[:4], "little")
+        number = int.from_bytes(body[:4], "little") if body else _UNKNOWN
         now_s = channel.clock.now_s()
         running = Running(cpu, number, origin, what, patience, progresses, request, now_s)
         running.seen_s = now_s
@@ -104,13 +110,21 @@ class Jobs:
         self._observe()
         return running
 
-    def wait(self, heard: Heard | None = None) -> Running:
+    def wait(self, heard: Heard | None = None, *, within_s: float = 0.0) -> Running:
         """Return the next running job that ends, whatever its end.
+
+        Args:
+            heard: called with each status.
+            within_s: how long a job without progress may take from now on, if given.
 
         Raises `Hang` for a job without progress, `Silence` when nothing is heard,
         `errors.LinkError` for answers that say nothing of any job.
         """
         poll_s = self._first_poll_s()
+        channel = self._channel
+        for job in self.running if within_s else ():
+            job.patience = Patience(within_s, channel.clock, channel.evidence)
+        self._observe(heard)
         while True:
             ended = self._ended()
             if ended is not None:
@@ -223,6 +237,8 @@ class Jobs:
         now_s = self._channel.clock.now_s()
         for status in fresh:
             job = self._running.get(status.cpu)
+            if job is not None and job.job == _UNKNOWN:
+                job.job = status.job
             if job is None or status.job != job.job or job.settled:
                 continue
             self._evasions = 0
