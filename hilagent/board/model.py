@@ -232,7 +232,8 @@ class Board:
         cpus: how many are expected to start.
         memory: what the load addresses are held against.
         tags: any words, to choose a board by.
-        transfers: how U-Boot can be fed, best first.
+        transfers: how U-Boot can be fed, best first. ``loader``: the payload by ymodem, and
+            kernels by the payload, compressed, at the serial line's own speed.
         place: of a labgrid coordinator, which is taken for each run; it has the console and
             the power of kind ``labgrid``.
         options: fields that a run may override.
@@ -253,7 +254,9 @@ class Board:
     compatible: tuple[Text, ...] = ()
     memory: Annotated[tuple[Region, ...], Length(0, 32)] = ()
     tags: tuple[Name, ...] = ()
-    transfers: Annotated[tuple[Literal["tftp", "ymodem"], ...], Length(1, 2)] = ("ymodem",)
+    transfers: Annotated[tuple[Literal["tftp", "ymodem", "loader"], ...], Length(1, 3)] = (
+        "ymodem",
+    )
     qemu: QemuSpec | None = None
     uboot: UBootSpec | None = None
     os: OsSpec | None = None

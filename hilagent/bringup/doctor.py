@@ -43,7 +43,7 @@ def layers(board: Board) -> Layers:
     if board.uboot is None:
         own = Layer("SSH", systems.ssh, ("power",)), *_LINUX
         return (*_WIRE, *own, Layer("payload", inside.payload, ("kexec", "EL2")), *_PAYLOAD)
-    by = board.transfers[0]
+    by = "tftp" if board.transfers[0] == "tftp" else "ymodem"
     return (
         *_WIRE,
         Layer("baud", wire.baud, ("power",)),

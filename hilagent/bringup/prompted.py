@@ -19,7 +19,7 @@ from hilagent.text import scrub_line
 _NEEDED = ("booti", "crc32", "printenv", "setenv", "version")
 _LOOKS = ("fdt", "md", "mw")
 """Without these a run works, and less can be looked at here."""
-_BY = {"tftp": ("tftpboot",), "ymodem": ("loady",)}
+_BY = {"tftp": ("tftpboot",), "ymodem": ("loady",), "loader": ("loady",)}
 _LISTED = re.compile(r"^(\S+)\s+- ", re.MULTILINE)
 _BANK = re.compile(r"^-> start\s+= 0x([0-9a-f]+)\n-> size\s+= 0x([0-9a-f]+)$", re.MULTILINE)
 _KEPT = re.compile(r"^ ?reserved\[\d+\]\s+\[0x([0-9a-f]+)-0x([0-9a-f]+)\]", re.MULTILINE)
@@ -155,7 +155,8 @@ def loads(by: str) -> Callable[[Patient], Seen]:
     def look(patient: Patient) -> Seen:
         from hilagent.deploy.boot import load_verified
 
-        if by not in patient.board.transfers:
+        begun_by = {"loader": "ymodem"}
+        if by not in {begun_by.get(each, each) for each in patient.board.transfers}:
             return absent(f"the board's file doesn't have it among its transfers: {by}")
         image, deadline = patient.bench.image(), Deadline.after(patient.spec.transfer_timeout_s)
         began_s = monotonic()

@@ -67,8 +67,8 @@ def _board_options(command: _Command) -> _Command:
         click.option("--abi", default="", metavar="PROFILE", shell_complete=abis,
                      help="hcall contract: a profile's name or a YAML file (default: iss-2015; "
                           "of vmlinux: what its code speaks)."),
-        click.option("--transfer", type=click.Choice(["tftp", "ymodem"]),
-                     help="How the payload is loaded (default: the board's first way)."),
+        click.option("--transfer", type=click.Choice(["tftp", "ymodem", "loader"]),
+                     help="How payload and kernels are loaded (default: the board's first way)."),
         click.option("--run-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
                      help="Run directory (default: a new one in $HILAGENT_RUNS "
                           "or ./hilagent-runs)."),

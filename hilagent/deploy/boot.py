@@ -45,12 +45,14 @@ def transfer(
 
     Args:
         board: which.
-        name: ``tftp`` or ``ymodem``.
+        name: ``tftp`` or ``ymodem``; ``loader`` begins by ymodem, too.
         tftp_dir: the directory that an emulator's TFTP server serves; a board with a
             server of its own says where that one's is.
         chance: what names of served files are drawn from.
     """
     name = name or board.transfers[0]
+    if name == "ymodem" and "loader" in board.transfers:
+        name = "loader"
     if name not in board.transfers or board.uboot is None:
         raise UsageError(f"board {board.name} can't load by {name}; it can by {board.transfers}")
     if name == "tftp":

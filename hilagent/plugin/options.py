@@ -43,7 +43,7 @@ def add(parser: pytest.Parser) -> None:
         "--hilagent-abi", metavar="PROFILE", help=f"hcall contract (default: {DEFAULT_ABI})"
     )
     group.addoption(
-        "--hilagent-transfer", choices=("tftp", "ymodem"), help="how the payload is loaded"
+        "--hilagent-transfer", choices=("tftp", "ymodem", "loader"), help="how U-Boot is fed"
     )
     for name, what in (("kernel", "a kernel to boot"), ("mode", "how a kernel uses EL2")):
         group.addoption(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hilagent.deploy.base import Transfer
     from hilagent.linux.probe import Probe
     from hilagent.linux.system import System
+    from hilagent.payload import Payload
     from hilagent.power import Power
     from hilagent.session.own import OwnSystem
     from hilagent.transport.ssh_target import Target
@@ -178,6 +179,49 @@ class LinuxBench:
             raise errors.LabError(
                 f"the board's own system did a kexec, and {boot} never said a word{died}",
                 hint="does its kernel support kexec on this board? try: kexec -l ...; kexec -e",
+            ) from exc
+
+    def needs_uboot(self, boot: Boot) -> str:
+        """Return why only U-Boot itself can start ``boot``; empty where the payload can, too."""
+        spec = self._board.linux
+        if spec is not None and spec.start == "bootefi":
+            return "its file says that kernels are started by EFI"
+        return "it has a device tree of its own" if self.prepare(boot).dtb else ""
+
+    def start_by_loader(self, payload: Payload, boot: Boot) -> Linux:
+        """Let the payload receive ``boot`` and start it, and wait until it answers.
+
+        Raises:
+            errors.LabError: also for what happens before the kernel's first word.
+        """
+        from hilagent.payload.second_stage import Kernel as Loaded
+        from hilagent.payload.second_stage import budget_s, start_kernel
+        from hilagent.payload.upload import Wire
+
+        built, run_id = self.prepare(boot), new_run_id()
+        kernel = Loaded(built.kernel.image.read_bytes(), built.initrd(), self.cmdline(boot, run_id))
+        wire = Wire(self._board.console.baud, self._board.console.fifo_bytes)
+        since = self._console().position()
+        with self._journal.step(f"upload {boot} by loader") as share, before_the_test():
+            done = start_kernel(
+                payload, kernel, wire=wire, deadline=Deadline.after(budget_s(kernel, wire)),
+                progress=parts(share),
+            )  # fmt: skip
+        self._journal.observation("upload", **done.sent.observed())
+        line = self._console().take("Linux, from the payload")
+        return self._first_word(boot, run_id, line, since)
+
+    def _first_word(self, boot: Boot, run_id: str, line: Line, since: int) -> Linux:
+        """Wait as `arrived` does; of a kernel that never spoke, whatever died isn't its."""
+        try:
+            return self.arrived(boot, run_id, line)
+        except (errors.TargetHang, errors.TargetCrash) as exc:
+            if FIRST in line.console.cut(since, _MOST_CONSOLE)[1]:
+                raise
+            died = f": {exc.message}" if isinstance(exc, errors.TargetCrash) else ""
+            raise errors.LabError(
+                f"the payload started {boot}, which never said a word{died}",
+                hint="is linux.console of the board's file right? Else try: --transfer ymodem",
             ) from exc
 
     def cmdline(self, boot: Boot, run_id: str, *, crash: bool = False) -> str:

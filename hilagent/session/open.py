@@ -301,7 +301,16 @@ class RealBench:
 
         if not isinstance(base, UBoot):
             return self.linux_bench.start_by_kexec(self._own, base, boot)
-        return self.linux_bench.start(base, boot, self.transfer())
+        why = self.linux_bench.needs_uboot(boot)
+        if self._settings.transfer != "loader" or why:
+            if self._settings.transfer == "loader":
+                self._journal.note(f"{boot} is loaded by U-Boot itself: {why}")
+            return self.linux_bench.start(base, boot, self.transfer())
+        payload = self.payload(base)
+        try:
+            return self.linux_bench.start_by_loader(payload, boot)
+        finally:
+            self._note_link()
 
     def load(self, payload: Payload, subject: Subject) -> None:
         payload.vectors(subject.target, subject.blob, subject.offset, serves_el2=subject.serves_el2)

@@ -35,7 +35,7 @@ class Request:
     Attributes:
         vectors: names; empty for both reference flavours.
         abi: a profile; empty for ``DEFAULT_ABI``, or what a kernel's own vectors speak.
-        transfer: ``tftp``, ``ymodem``, or empty for the board's first.
+        transfer: ``tftp``, ``ymodem``, ``loader``, or empty for the board's first.
         kernels: that are booted by suites on a live kernel; empty for the patched one, or
             for that of ``own``, which is called ``given`` among others.
         own: where a kernel of the lab's own is.

@@ -43,7 +43,7 @@ def test_the_emulated_board_is_what_its_file_says() -> None:
     assert virt.uboot is not None
     assert (virt.uboot.prompt, virt.uboot.load_addr) == ("=> ", 0x40400000)
     assert (virt.payload.entry_el, virt.payload.psci) == (2, "smc")
-    assert virt.transfers == ("tftp", "ymodem")
+    assert virt.transfers == ("tftp", "ymodem", "loader")
 
 
 def test_a_foreign_firmware_and_how_it_is_started_stand_in_the_file() -> None:
@@ -210,7 +210,7 @@ def test_a_field_that_is_unknown_missing_double_or_out_of_range_is_an_error(tmp_
         ("uboot: {network: {mode: dhcp, own_tftp: true}}", "'own_tftp' needs 'server', an addr"),
         ("uboot: {network: {mode: qemu, own_tftp: true, server: a}}", "mode qemu has no 'own_tf"),
         ("uboot: {network: {mode: dhcp, tftp_dir: srv}}", "tftp_dir: expected an absolute path"),
-        ("transfers: []", "expected 1 to 2 items"),
+        ("transfers: []", "expected 1 to 3 items"),
         ("uboot: {fdt: fdt}", "uboot.fdt: expected a U-Boot variable"),
         ("qemu: {machine: 'virt -drive x'}", "a QEMU machine and properties"),
         ("linux: {kernel_addr: 0x40400004}", "linux: kernel_addr 0x40400004 isn't 2 MiB aligned"),
