@@ -35,6 +35,7 @@ class Fault(enum.Enum):
     CUT = "cut"  # the stream ends before it
 
 
+_PACED = 16  # bytes at a time, where there is a rate: what a UART's FIFO holds
 _AT_RANDOM = (Fault.DROP, Fault.FLIP, Fault.DOUBLE, Fault.GARBAGE)
 Filter = Callable[[bytes], bytes]
 
@@ -47,6 +48,7 @@ class Faults:
         drop, flip, double, garbage: probability for each byte.
         at: byte offset (from where the faults were armed) to a fault.
         delay_s: how much later every byte comes out.
+        baud: at what rate bytes come out, 10 bits each; 0: all at once.
         stall_s: for `Fault.STALL` and `Fault.DELAY` in ``at``.
         arm_after: faults begin after this pattern has passed; b"": at once.
         armed: False: only `Injector.arm` begins them.
@@ -60,6 +62,7 @@ class Faults:
     garbage: float = 0.0
     at: Mapping[int, Fault] = field(default_factory=dict)
     delay_s: float = 0.0
+    baud: int = 0
     stall_s: float = 1.0
     arm_after: bytes = b""
     armed: bool = True
@@ -92,7 +95,7 @@ class Injector:
         self._waiting = faults.arm_after if faults.armed else b""
         self._seen = b""
         self._offset = 0
-        self._later_s = 0.0
+        self._later_s = self._last_s = 0.0
         self._out: deque[tuple[float, bytes]] = deque()
         self._take(faults)
 
@@ -188,10 +191,14 @@ class Injector:
             self._emit(byte)
 
     def _emit(self, data: bytes) -> None:
-        if data:
-            due_s = max(self._clock.now_s() + self.faults.delay_s, self._later_s)
-            last_s = self._out[-1][0] if self._out else due_s
-            self._out.append((max(due_s, last_s), data))
+        step = _PACED if self.faults.baud else len(data)
+        for at in range(0, len(data), step or 1):
+            piece = data[at : at + step]
+            due_s = max(self._clock.now_s() + self.faults.delay_s, self._later_s, self._last_s)
+            if self.faults.baud:
+                due_s += 10 * len(piece) / self.faults.baud
+            self._last_s = due_s
+            self._out.append((due_s, piece))
 
     def _gap(self) -> float:
         """Bytes until the next random fault."""

@@ -15,7 +15,7 @@ from hilagent.clock import Deadline
 from hilagent.console.uboot import UBoot
 from hilagent.deploy.base import Progress
 from hilagent.deploy.tftp import Tftp
-from hilagent.errors import BoardReset, LabError
+from hilagent.errors import BoardReset, LabError, UsageError
 from hilagent.testing import IMAGE_HEADER, ScriptedUBoot, UBootTraits
 from hilagent.testing.uboot import FDT_ADDR, LOAD_ADDR
 from tests.console.scripted import Scripted, scripted, soon
@@ -93,6 +93,14 @@ def test_a_server_of_the_labs_own_serves_its_own_folder(tmp_path: Path) -> None:
         board.uboot.attach(soon())
         by.load(board.uboot, LOAD_ADDR, IMAGE, soon(), lambda *_: None)
         assert board.uboot.matches(LOAD_ADDR, IMAGE)
+
+
+@pytest.mark.parametrize("name", ["loader", "ymodem", ""])
+def test_what_the_loader_needs_first_comes_by_ymodem(name: str) -> None:
+    board = dataclasses.replace(boards.load("qemu-virt"), transfers=("loader",))
+    assert deploy.transfer(board, name).name == "ymodem"
+    with pytest.raises(UsageError, match="can't load by tftp"):
+        deploy.transfer(board, "tftp")
 
 
 def test_an_image_is_started_with_the_boards_own_device_tree() -> None:

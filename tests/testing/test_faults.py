@@ -25,6 +25,19 @@ def test_a_good_line_changes_nothing() -> None:
     assert through(Faults()) == DATA
 
 
+def test_a_line_with_a_rate_takes_its_time() -> None:
+    clock = ManualClock()
+    injector = Injector(Faults(baud=1000, delay_s=0.5), clock=clock)
+    injector.push(DATA[:200])
+    clock.advance(0.5)
+    assert injector.pull() == b""
+    clock.advance(1.0)
+    assert 64 < len(injector.pull()) <= 100
+    injector.push(b"behind")
+    clock.advance(2.0)
+    assert injector.pull().endswith(b"behind")
+
+
 @pytest.mark.parametrize(
     ("faults", "kind"),
     [

@@ -115,6 +115,7 @@ class Line:
     ) -> None:
         self.clock, self._given = ManualClock(limit_s=MOST_S), given
         self._start_s = self.clock.now_s()
+        self._frame_s = max(FRAME_S, PACKET_BYTES * 10 / given.baud)
         self._to_board = Injector(given.to_board, seed=given.seed * 2, clock=self.clock)
         self._to_host = Injector(given.to_host, seed=given.seed * 2 + 1, clock=self.clock)
         self._tty = b""
@@ -130,7 +131,7 @@ class Line:
     def write(self, data: bytes, deadline: Deadline) -> None:
         self._tty += data
         while len(self._tty) > TTY_BYTES:
-            self._pass(FRAME_S)
+            self._pass(self._frame_s)
             if deadline.expired():
                 raise errors.LinkStuck(f"{len(self._tty)} bytes were not taken in time")
 
@@ -141,7 +142,7 @@ class Line:
             found = self._to_host.pull()
             if found or deadline.expired():
                 return found
-            self._pass(min(FRAME_S, max(1e-6, deadline.left_s())))
+            self._pass(min(self._frame_s, max(1e-6, deadline.left_s())))
 
     def memory(self, piece: Piece) -> bytes:
         """Return what stands there, of a loader that has ended."""
