@@ -67,8 +67,7 @@ def _has_command(name: str) -> bool:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
 
 
-# On an arm64 host the plain compiler is the one that builds for the board.
-_NATIVE = platform.machine() == "aarch64"
+_NATIVE = platform.machine() == "aarch64"  # where the plain compiler builds for the board
 _CROSS, _LIBC = (
     ("gcc", "libc6-dev") if _NATIVE else ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")
 )
@@ -104,7 +103,9 @@ TEST = (
     Need("libclang-rt-dev", "and its sanitizers", files=(_FUZZER,)),
     Need("iproute2", "makes a network for a board to load over", tools=("ip",)),
 )
-LONG = (Need("debootstrap", "makes bare Debian trees to set up in", tools=("debootstrap",)),)
+LONG = (Need("debootstrap", "makes bare Debian trees to set up in", tools=("debootstrap",)),
+        Need("lrzsz", "loads a board as a lab would", tools=("sz",)),
+        Need("ckermit", "likewise", tools=("kermit",)))  # fmt: skip
 
 
 def needs(*, test: bool = False, long: bool = False) -> tuple[Need, ...]:

@@ -23,6 +23,7 @@ from .trouble import Patience, Silence
 
 _TAIL_S = 0.3  # beside the bytes' own time: both ways through two USB adapters of 16 ms
 _TAIL_MOST_S, _FORGETS = 4.0, 0.9  # a line that is slower than it says learns to wait
+_OVER_S = 3.0
 _STUBBORN_S = 30.0
 
 
@@ -79,8 +80,9 @@ class Sender:
         self._kept: dict[int, bytes] = {}  # blocks that aren't known to be here
         self._sent: dict[int, int] = {}  # the turn in which each of those went last
         self._next = self._base = self._turn = 0
-        self._all = False
-        self._free_s = channel.clock.now_s()  # when the line will have carried all of it
+        self._ahead: bytes | None = b""  # the block that is next; None: all were sent
+        self._began_s = channel.clock.now_s()
+        self._free_s = self._began_s  # when the line will have carried all of it
         self._moved_s = self._free_s  # when something new was heard
         self._tail_s = _TAIL_S
         self._answered = 0  # frames that were damaged, and sent again for that
@@ -88,7 +90,8 @@ class Sender:
         self.counts = Counts()
 
     def run(self, deadline: Deadline) -> int:
-        """Send all of it; return how the loader says that it ended, an `Uploaded`.
+        """Send all of it; return how the loader says that it ended, an `Uploaded`. Where its
+        word may be lost, that is DONE: only the result of its call is sure.
 
         Raises:
             Silence: nothing was heard any more.
@@ -96,7 +99,7 @@ class Sender:
             errors.BoardReset: the board restarted.
             errors.LabError: not done by ``deadline``.
         """
-        channel = self._channel
+        channel, self._ahead = self._channel, next(self._blocks, None)
         quiet = Patience(channel.silence_s, channel.clock, channel.evidence)
         stuck = Patience(_STUBBORN_S, channel.clock, channel.evidence)
         while True:
@@ -106,7 +109,7 @@ class Sender:
             self._take_statuses()
             if self._status is not None and self._status.state != Uploaded.RUNNING:
                 return self._status.state
-            if channel.fresh:  # the payload itself says that the call has ended
+            if channel.fresh or self._surely_over():
                 return Uploaded.DONE
             self._repeat(quiet)
             if channel.session.heard_s != heard_s:
@@ -115,19 +118,22 @@ class Sender:
                 stuck.renew()
             self._give_up(quiet, stuck, deadline)
 
+    def _surely_over(self) -> bool:
+        """Whether all was sent, and a loader that runs would have said something since."""
+        heard_s = max(self._began_s, self._channel.session.heard_s)
+        return self._ahead is None and self._channel.clock.now_s() - heard_s > _OVER_S
+
     def _progress(self) -> tuple[int, int]:
         return self._base, len(self._kept)
 
     def _fill(self, patience: Patience) -> float:
         """Send the next block if the window has room; return how long to listen then."""
-        if self._next < self._base + UPLOAD_WINDOW and not self._all:
-            block = next(self._blocks, None)
-            if block is not None:
-                self._kept[self._next] = block
-                self._next += 1
-                self._send(self._next - 1, patience)
-                return 0.0
-            self._all = True
+        if self._next < self._base + UPLOAD_WINDOW and self._ahead is not None:
+            self._kept[self._next] = self._ahead
+            self._next += 1
+            self._send(self._next - 1, patience)
+            self._ahead = next(self._blocks, None)
+            return 0.0
         return max(0.01, min(_TAIL_S, self._free_s + _TAIL_S - self._channel.clock.now_s()))
 
     def _send(self, number: int, patience: Patience) -> None:

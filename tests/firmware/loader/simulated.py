@@ -240,4 +240,4 @@ def carry(
     finally:
         code = line.close()
     assert code == 0, f"the loader's program ended with {code}"
-    return Carried(ended, right, took_s, sender.counts, sent.packed)
+    return Carried(line.ended or ended, right, took_s, sender.counts, sent.packed)
