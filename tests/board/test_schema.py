@@ -51,7 +51,7 @@ def test_limits_of_the_model_are_in_the_schema() -> None:
     assert (console["baud"]["minimum"], console["baud"]["maximum"]) == (1200, 4_000_000)
     assert re.search(SCHEMA["properties"]["name"]["pattern"], "rpi-4b")
     assert not re.search(SCHEMA["properties"]["name"]["pattern"], "Rpi")
-    assert SCHEMA["properties"]["transfers"]["maxItems"] == 2
+    assert SCHEMA["properties"]["transfers"]["maxItems"] == 3
 
 
 def _against(value: Any, part: dict[str, Any], place: str = "") -> list[str]:
