@@ -26,6 +26,7 @@ RAISED = [
     (errors.TargetError("x"), Verdict.FAIL),
     (errors.TargetCrash("x"), Verdict.CRASH),
     (errors.TargetHang("x"), Verdict.HANG),
+    (errors.NotBuilt("x"), Verdict.FAIL),
     (errors.Unsupported("x"), Verdict.UNSUPPORTED),
     (errors.AgentBug("x"), Verdict.BUG),
     (errors.HilagentError("x"), Verdict.BUG),
