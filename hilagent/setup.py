@@ -97,6 +97,7 @@ TEST = (
     Need("ser2net", "is a console server for the tests", tools=("ser2net",)),
     Need("socat", "is a console's program", tools=("socat",)),
     Need("telnet", "likewise", tools=("telnet",)),
+    Need("openssh-client", "is Ansible's way to a board", tools=("ssh", "ssh-keygen")),
     Need("curl", "switches a board by Redfish", tools=("curl",)),
     Need("chromium-headless-shell", "opens the reports", tools=("chromium-headless-shell",)),
     Need("clang", "builds the payload's fuzzer", tools=("clang",)),

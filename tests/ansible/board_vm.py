@@ -20,9 +20,12 @@ from hilagent.clock import Deadline
 from hilagent.power.qmp import Qmp
 from tests import tree
 
+from .debian_disk import Disk
+
 _START_S = 60.0
 _MACHINE = "virt,virtualization=on,gic-version=3,its=off,acpi=off"
 _CPUS = ("-cpu", "cortex-a57", "-smp", "2", "-m", "1024")
+_CMDLINE = "root=/dev/vda2 ro net.ifnames=0 console=ttyAMA0 panic=10"
 _FIRMWARE = "usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
 RESERVED = (0x6000_0000, 0x10_0000)
 """A region of RAM, and its size, that the device tree reserves for nobody."""
@@ -60,26 +63,24 @@ class BoardVm:
 
 
 @contextmanager
-def running(folder: Path, name: str, disk: Path, *extra: str | Path) -> Iterator[BoardVm]:
-    """Start a board that UEFI boots from ``disk``, whose changes are lost at the end.
+def running(folder: Path, name: str, disk: Disk, *, uefi: bool) -> Iterator[BoardVm]:
+    """Start a board that boots from ``disk``, whose changes are lost at the end.
 
     Args:
         folder: a new one, for its sockets and its console.
-        extra: further arguments of QEMU.
+        uefi: by UEFI and GRUB; else QEMU starts the disk's kernel, as U-Boot would.
     """
     folder.mkdir()
     monitor, console = folder / "qmp", folder / "console"
-    efi = debian.unpack(debian.fetch(["qemu-efi-aarch64"])) / _FIRMWARE
     argv: Sequence[str | Path] = [
         "setpriv", "--pdeathsig", "KILL", "--", "qemu-system-aarch64", "-name", name,
-        *("-machine", _MACHINE, *_CPUS, "-bios", efi, "-dtb", _with_reserved(folder)),
+        *("-machine", _MACHINE, *_CPUS, *_first(disk, uefi), "-dtb", _with_reserved(folder)),
         *("-nodefaults", "-display", "none", "-serial", f"file:{console}"),
         *("-qmp", f"unix:{monitor},server=on,wait=off"),
-        *("-drive", f"if=none,id=d0,format=raw,snapshot=on,file={disk}"),
+        *("-drive", f"if=none,id=d0,format=raw,snapshot=on,file={disk.image}"),
         *("-device", "virtio-blk-pci,drive=d0", "-device", "virtio-net-pci,netdev=n0,romfile="),
         *("-netdev", "user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
         *("-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=r0"),
-        *extra,
     ]  # fmt: skip
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as qemu:
         try:
@@ -101,6 +102,13 @@ def inventory(path: Path, boards: Sequence[BoardVm], known_hosts: Path) -> None:
     for each in boards:
         lines += [f"    {each.name}:", f"      ansible_port: {each.port}"]
     path.write_text("\n".join(lines) + "\n")
+
+
+def _first(disk: Disk, uefi: bool) -> Sequence[str | Path]:
+    """What QEMU starts."""
+    if uefi:
+        return ("-bios", debian.unpack(debian.fetch(["qemu-efi-aarch64"])) / _FIRMWARE)
+    return ("-kernel", disk.kernel, "-initrd", disk.initrd, "-append", _CMDLINE)
 
 
 def _with_reserved(folder: Path) -> Path:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilagent.build import cache, debian, keys, stock
-from hilagent.build.progress import silent
 from tests import kernels
 
 from . import dpkg_unpacked
@@ -31,6 +30,7 @@ PACKAGES = (
 )
 _MIB = 1 << 20
 _ESP_MIB, _ROOT_MIB = 64, 1600
+_ROOT_AT = (1 + _ESP_MIB) * _MIB
 _SECTOR = 512
 _SIGNATURE = b"gh1b\0\0"
 """Of the partition table; the kernel makes PARTUUIDs of it."""
@@ -39,10 +39,17 @@ _SECOND_STAGE_S = 1500.0
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk's image, which nobody changes, and the kernel's release that it boots."""
+    """A disk that nobody changes.
+
+    Attributes:
+        image: of the whole of it.
+        kernel: Debian's, as the disk has it, for a board without firmware.
+        initrd: that kernel's.
+    """
 
     image: Path
-    release: str
+    kernel: Path
+    initrd: Path
 
 
 def built() -> Disk:
@@ -52,7 +59,8 @@ def built() -> Disk:
     if the board doesn't configure its packages.
     """
     own = keys.lab_keys()
-    names = (*PACKAGES, stock.image_package(silent, False))
+    theirs = stock.debian_kernel()
+    names = (*PACKAGES, f"linux-image-{theirs.release}")
     packages = debian.fetch(names, depends=True)
     kernel = kernels.built()
     scripts = sorted(path for path in SYSTEM.rglob("*") if path.is_file())
@@ -69,9 +77,10 @@ def built() -> Disk:
         _partitioned(work / "disk", tree)
         shutil.rmtree(tree)
         _configure(work / "disk", kernel.image, work / "second-stage.log")
+        _export(work / "disk", f"/boot/initrd.img-{theirs.release}", work / "initrd")
 
     home = cache.entry("board-debian", key, make, keep=2, mode=0o700)
-    return Disk(home / "disk", names[-1].removeprefix("linux-image-"))
+    return Disk(home / "disk", theirs.image, home / "initrd")
 
 
 def _own_files(tree: Path, own: keys.Keys) -> None:
@@ -87,7 +96,7 @@ def _own_files(tree: Path, own: keys.Keys) -> None:
 
 def _partitioned(disk: Path, tree: Path) -> None:
     """An EFI system partition, still empty, and the tree as ext4 behind it."""
-    esp, root = (_MIB, _ESP_MIB * _MIB), ((1 + _ESP_MIB) * _MIB, _ROOT_MIB * _MIB)
+    esp, root = (_MIB, _ESP_MIB * _MIB), (_ROOT_AT, _ROOT_MIB * _MIB)
     table = b"".join(
         struct.pack("<8B2I", 0, 0, 0, 0, kind, 0, 0, 0, at // _SECTOR, size // _SECTOR)
         for kind, (at, size) in ((0xEF, esp), (0x83, root))
@@ -114,3 +123,10 @@ def _configure(disk: Path, kernel: Path, log: Path) -> None:
     subprocess.run(argv, stdin=subprocess.DEVNULL, check=True, timeout=_SECOND_STAGE_S)
     said = log.read_text(errors="replace")
     assert "second stage: done" in said, "\n".join(said.splitlines()[-40:])
+
+
+def _export(disk: Path, name: str, to: Path) -> None:
+    """Copy a file of the root file system to this host."""
+    argv = ["/sbin/debugfs", "-R", f"dump {name} {to}", f"{disk}?offset={_ROOT_AT}"]
+    subprocess.run(argv, check=True, capture_output=True)
+    assert to.stat().st_size, f"{name} isn't on the disk"
