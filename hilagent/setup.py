@@ -68,9 +68,8 @@ def _has_command(name: str) -> bool:
 
 
 _NATIVE = platform.machine() == "aarch64"  # where the plain compiler builds for the board
-_CROSS, _LIBC = (
-    ("gcc", "libc6-dev") if _NATIVE else ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")
-)
+_CROSS = "gcc" if _NATIVE else "gcc-aarch64-linux-gnu"
+_LIBC = "libc6-dev" if _NATIVE else "libc6-dev-arm64-cross"
 _LIBC_FILE = "/usr/lib/aarch64-linux-gnu/libc.a" if _NATIVE else "/usr/aarch64-linux-gnu/lib/libc.a"
 _FUZZER = "/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a"
 _CROSS_TOOLS = ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objcopy")

@@ -70,10 +70,10 @@ def test_a_night_in_which_all_passes_passes_and_brings_the_evidence(tmp_path: Pa
 @pytest.mark.parametrize(
     ("codes", "worst", "words"),
     [
-        ([0, 125], "125", "the lab failed, and accuses nobody"),
+        pytest.param([0, 125], "125", "the lab failed, and accuses nobody", marks=pytest.mark.long),
         ([125, 1], "1", "something under test is accused"),
         ([125, 3], "3", "hilagent itself is wrong"),
-        ([0, "killed"], "125", "the lab failed"),
+        pytest.param([0, "killed"], "125", "the lab failed", marks=pytest.mark.long),
     ],
 )
 def test_an_accusation_is_told_from_a_failure_of_the_lab(
@@ -95,6 +95,7 @@ def test_a_host_that_nobody_reaches_is_the_labs_fault(tmp_path: Path) -> None:
     assert "| b | not reached | 0 |" in found.summary
 
 
+@pytest.mark.long
 def test_a_host_without_hilagent_is_the_labs_fault(tmp_path: Path) -> None:
     """A shell's 127 isn't hilagent's."""
     found = night(tmp_path, [127])

@@ -94,6 +94,11 @@ _CHROOTS = "tests/long/test_chroots.py"
 _LABHOST = "tests/long/test_labhost.py"
 ELSEWHERE: Mapping[str, str] = {
     f"{OURS}power rock cycle": "tests/cli/test_power.py",
+    "ansible-playbook site.yml --limit boards": "tests/long/test_board_role.py",
+    "ansible-playbook deploy-kernel.yml -e deploy_image=/srv/ci/Image": (
+        "tests/long/test_board_role.py"
+    ),
+    "ansible-playbook nightly.yml -e nightly_dir=/srv/nightly": "tests/ansible/test_nightly.py",
     "python3 -m hilagent.setup run": f"{_CHROOTS}::test_the_main_job_runs_from_nothing",
     "python3 -m hilagent.setup test": f"{_CHROOTS}::test_the_tests_pass",
     "python3 -m hilagent.setup test --long": "tests/setup/test_setup.py",
